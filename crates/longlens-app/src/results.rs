@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use longlens_eval::EvalError;
-use longlens_eval::evaluate::{Record, Store, without_amounts};
+use longlens_eval::evaluate::{Record, Store, listing};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -38,10 +38,10 @@ pub struct Results {
     /// Where they are; without one they are in memory alone.
     folder: Option<PathBuf>,
     in_memory: Vec<Record>,
-    /// Keys of finished samples, each with the settings that it stands under.
+    /// Keys of finished samples, each with what it is listed under.
     keys: HashMap<String, Rc<str>>,
-    /// Settings as lines write them, with what a table is of.
-    settings: HashMap<String, Rc<str>>,
+    /// The same for each setting and length that lines have.
+    listings: Listings,
     /// The files of others, and of earlier runs.
     others: Vec<Other>,
     own: Option<Own>,
@@ -84,7 +84,7 @@ impl Results {
             folder: None,
             in_memory: Vec::new(),
             keys: HashMap::new(),
-            settings: HashMap::new(),
+            listings: Listings::new(),
             others: Vec::new(),
             own: None,
         }
@@ -180,13 +180,13 @@ impl Results {
         for other in &mut self.others {
             let length = fs::metadata(&other.path).map_or(0, |there| there.len());
             if length > other.read {
-                let (keys, settings) = (&mut self.keys, &mut self.settings);
+                let (keys, listings) = (&mut self.keys, &mut self.listings);
                 let path = &other.path;
                 let (read, n_lines) = read_lines(path, other.read, other.n_lines, &mut |number, line| {
-                    let Keyed { key, setting } =
+                    let Keyed { key, setting, length } =
                         serde_json::from_slice(line).map_err(|error| wrong(path, number, &error))?;
                     // of several lines with one key the first counts
-                    keys.entry(key).or_insert_with(|| table_of(settings, &setting));
+                    keys.entry(key).or_insert_with(|| listed_under(listings, &setting, length));
                     Ok(())
                 })?;
                 (other.read, other.n_lines) = (read, n_lines);
@@ -235,7 +235,7 @@ impl Other {
 }
 
 impl Store for Results {
-    fn setting(&mut self, key: &str) -> Option<String> {
+    fn listed(&mut self, key: &str) -> Option<String> {
         self.keys.get(key).map(ToString::to_string)
     }
 
@@ -244,8 +244,19 @@ impl Store for Results {
     }
 
     fn with_keys(&mut self, keys: &HashSet<&str>) -> Result<Vec<Record>, EvalError> {
-        let records = self.records().map_err(store_error)?;
-        Ok(records.into_iter().filter(|record| keys.contains(&*record.key)).collect())
+        let is_wanted = |key: &str| keys.contains(key);
+        let mut found: Vec<Record> = self.in_memory.iter().filter(|record| is_wanted(&record.key)).cloned().collect();
+        for path in self.files() {
+            let read = read_lines(&path, 0, 0, &mut |number, line| {
+                let Keyed { key, .. } = serde_json::from_slice(line).map_err(|error| wrong(&path, number, &error))?;
+                if is_wanted(&key) {
+                    found.push(serde_json::from_slice(line).map_err(|error| wrong(&path, number, &error))?);
+                }
+                Ok(())
+            });
+            read.map_err(store_error)?;
+        }
+        Ok(found)
     }
 
     fn claim(&mut self, key: &str) -> Result<bool, EvalError> {
@@ -265,9 +276,9 @@ impl Store for Results {
     }
 
     fn finished(&mut self, record: &Record) -> Result<(), EvalError> {
-        let setting = table_of(&mut self.settings, &record.setting);
+        let listed = listed_under(&mut self.listings, &record.setting, record.length);
         let Some(own) = &mut self.own else {
-            self.keys.insert(record.key.clone(), setting);
+            self.keys.insert(record.key.clone(), listed);
             self.in_memory.push(record.clone());
             return Ok(());
         };
@@ -279,7 +290,7 @@ impl Store for Results {
             other.read += line.len() as u64;
             other.n_lines += 1;
         }
-        self.keys.insert(record.key.clone(), setting);
+        self.keys.insert(record.key.clone(), listed);
         Ok(())
     }
 }
@@ -383,16 +394,15 @@ fn read_lines(path: &Path, mut read: u64, mut n_lines: usize, take: &mut Take<'_
 struct Keyed {
     key: String,
     setting: String,
+    length: Option<usize>,
 }
 
-/// What the table of a setting is of; there are far fewer settings than samples.
-fn table_of(settings: &mut HashMap<String, Rc<str>>, setting: &str) -> Rc<str> {
-    if let Some(table) = settings.get(setting) {
-        return table.clone();
-    }
-    let table: Rc<str> = without_amounts(setting).into();
-    settings.insert(setting.to_owned(), table.clone());
-    table
+/// What samples are listed under, by setting and length.
+type Listings = HashMap<(String, Option<usize>), Rc<str>>;
+
+/// What a sample is listed under; there are far fewer settings than samples.
+fn listed_under(listings: &mut Listings, setting: &str, length: Option<usize>) -> Rc<str> {
+    listings.entry((setting.to_owned(), length)).or_insert_with(|| listing(setting, length).into()).clone()
 }
 
 fn wrong(path: &Path, line: usize, error: &serde_json::Error) -> Problem {

@@ -112,6 +112,10 @@ impl Unit {
         if let Some(mode) = get("mode").filter(|mode| Mode::ALL.iter().all(|known| known.name() != *mode)) {
             return Err(not_taken("mode", mode, "`faithful` or `fixed`"));
         }
+        if let Some(name) = get("haystack").filter(|name| name.contains(',')) {
+            let help = "give it, or a link to it, another name: settings of a task are separated by commas".to_owned();
+            return Err(Problem::new(format!("`haystack` cannot be called `{name}`"), help));
+        }
         let Some(text) = get("task") else {
             return Err(Problem::new(
                 "a run has no task",

@@ -42,15 +42,15 @@ mod tests;
 
 /// Finished samples, by key.
 pub trait Store {
-    /// The settings that a finished sample stands under, as [`without_amounts`] writes them; `None` where none is finished.
-    fn setting(&mut self, key: &str) -> Option<String>;
+    /// What a finished sample is listed under, as [`listing`] writes it; `None` where none is finished.
+    fn listed(&mut self, key: &str) -> Option<String>;
 
     /// Finished samples, those of these keys that there are.
     fn with_keys(&mut self, keys: &HashSet<&str>) -> Result<Vec<Record>, EvalError>;
 
     /// Whether a sample is finished.
     fn has(&mut self, key: &str) -> bool {
-        self.setting(key).is_some()
+        self.listed(key).is_some()
     }
 
     /// Takes a sample that is to be run now; `false` where another process has it.
@@ -181,11 +181,12 @@ impl Subject {
 }
 
 impl Options {
-    /// Refuses a limit that would leave nothing of a prompt which is cut to it.
+    /// Refuses a limit that would leave nothing of a prompt which is cut to it, or no loss of a text.
     pub fn check(&self, counted: &Counted) -> Result<(), EvalError> {
         let Some(limit) = self.limit.filter(|_| self.too_long == TooLong::Cut) else { return Ok(()) };
-        let is_right = counted.entries.iter().all(|entry| entry.n_tokens() <= limit || entry.max_tokens < limit);
-        expect(is_right, "limit", limit, "more tokens than an answer of this task may have")
+        let is_right = |entry: &Entry| entry.n_tokens() <= limit || entry.max_tokens.max(entry.from) < limit;
+        let expected = "more tokens than an answer of this task may have, or stand before the losses that count";
+        expect(counted.entries.iter().all(is_right), "limit", limit, expected)
     }
 }
 
@@ -206,8 +207,9 @@ impl Run<'_> {
         let keys = self.keys(counted);
         let mut missing: Vec<usize> = Vec::new();
         let mut tally = Tally { n_samples: keys.len(), ..Tally::default() };
+        self.add_shared(&keys, counted, *store, takes, told)?;
         for (at, key) in keys.iter().enumerate() {
-            if store.has(key) {
+            if self.has(key, &counted.entries[at], *store) {
                 tally.n_before += 1;
             } else if takes(at) {
                 missing.push(at);
@@ -250,7 +252,8 @@ impl Run<'_> {
             before += size;
             told(&record);
         }
-        self.add_shared(&keys, counted, *lens, *store, takes)?;
+        // those that another process has finished in the meantime
+        self.add_shared(&keys, counted, *store, takes, told)?;
         Ok(tally)
     }
 
@@ -259,49 +262,67 @@ impl Run<'_> {
     fn add_shared(
         &self,
         keys: &[String],
-        counted: &mut Counted,
-        lens: &dyn Lens,
+        counted: &Counted,
         store: &mut dyn Store,
         takes: &dyn Fn(usize) -> bool,
+        told: &mut dyn FnMut(&Record),
     ) -> Result<(), EvalError> {
-        let own = without_amounts(&self.setting.to_string());
         let mut shared = Vec::new();
         for (at, key) in keys.iter().enumerate().filter(|(at, _)| takes(*at)) {
-            let copy = shared_key(key, &own);
-            if store.setting(key).is_some_and(|stands| stands != own) && !store.has(&copy) {
-                shared.push((at, copy));
+            if store.has(key) && self.listed_key(key, &counted.entries[at], store).is_none() {
+                shared.push(at);
             }
         }
         if shared.is_empty() {
             return Ok(());
         }
-        let wanted = shared.iter().map(|(at, _)| &*keys[*at]).collect();
+        let wanted = shared.iter().map(|at| &*keys[*at]).collect();
         let known: HashMap<String, Record> =
             store.with_keys(&wanted)?.into_iter().map(|record| (record.key.clone(), record)).collect();
-        for (at, key) in shared {
-            let Some(record) = known.get(&keys[at]) else { continue };
-            let (sample, _) = counted.sample(at, lens.text())?;
-            store.finished(&Record {
-                key,
+        for at in shared {
+            let (Some(record), entry) = (known.get(&keys[at]), &counted.entries[at]) else { continue };
+            let record = Record {
+                key: shared_key(&keys[at], &self.listing(entry)),
+                copy_of: Some(keys[at].clone()),
                 setting: self.setting.to_string(),
                 mode: self.task.mode(self.setting),
-                length: sample.length,
-                depth: sample.depth,
-                part: sample.part,
+                template: self.task.template(self.setting),
+                length: entry.length,
+                depth: entry.depth,
+                part: entry.part.clone(),
+                n_truncated: entry.n_truncated + entry.n_prompt.saturating_sub(record.n_prompt),
                 ..record.clone()
-            })?;
+            };
+            store.finished(&record)?;
+            told(&record);
         }
         Ok(())
     }
 
+    /// What a sample of the task is listed under.
+    fn listing(&self, entry: &Entry) -> String {
+        listing(&self.setting.to_string(), entry.length)
+    }
+
+    /// The key of the line that lists a sample of the task under its settings: its own, or that of a copy.
+    fn listed_key(&self, key: &str, entry: &Entry, store: &mut dyn Store) -> Option<String> {
+        let own = self.listing(entry);
+        let copy = shared_key(key, &own);
+        if store.has(&copy) {
+            return Some(copy);
+        }
+        (store.listed(key)? == own).then(|| key.to_owned())
+    }
+
     /// Under which keys the samples of the task stand in a store, finished or not.
     pub fn keys_in(&self, counted: &Counted, store: &mut dyn Store) -> Vec<String> {
-        let own = without_amounts(&self.setting.to_string());
-        let stands = |key: String| match store.setting(&key) {
-            Some(other) if other != own => shared_key(&key, &own),
-            _ => key,
-        };
-        self.keys(counted).into_iter().map(stands).collect()
+        let keys = self.keys(counted).into_iter().zip(&counted.entries);
+        keys.map(|(key, entry)| self.listed_key(&key, entry, store).unwrap_or(key)).collect()
+    }
+
+    /// Whether a sample of the task need not be computed: it is finished, under these settings or others.
+    pub fn has(&self, key: &str, entry: &Entry, store: &mut dyn Store) -> bool {
+        store.has(key) || self.listed_key(key, entry, store).is_some()
     }
 
     /// The keys of all samples of the task.
@@ -316,7 +337,7 @@ impl Run<'_> {
         let cut = over.filter(|_| self.options.too_long == TooLong::Cut);
         if let (Some(limit), Rule::Loss { .. }) = (cut, &sample.rule) {
             // a text is measured from its beginning, and goes on without a gap
-            n_cut = tokens.len() - limit;
+            n_cut = tokens.len().saturating_sub(limit);
             tokens.truncate(limit);
         } else if let Some(limit) = cut {
             let room = limit.saturating_sub(entry.max_tokens).max(1);
@@ -406,9 +427,15 @@ impl Run<'_> {
     }
 }
 
-/// The key of a sample that stands under other settings as well.
-fn shared_key(key: &str, setting: &str) -> String {
-    format!("{:x}", Sha256::digest(format!("{key} as {setting}")))
+/// What a sample is listed under: settings without amounts, and the length.
+pub fn listing(setting: &str, length: Option<usize>) -> String {
+    let setting = without_amounts(setting);
+    length.map_or_else(|| setting.clone(), |length| format!("{setting} at {length}"))
+}
+
+/// The key of a sample that is listed a second time.
+fn shared_key(key: &str, listing: &str) -> String {
+    format!("{:x}", Sha256::digest(format!("{key} as {listing}")))
 }
 
 /// A sample, ready to be fed.

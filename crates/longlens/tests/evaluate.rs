@@ -153,7 +153,7 @@ fn generated_tasks_run_on_the_embedded_model() {
     let tasks: BTreeSet<&str> = rows.iter().map(|row| row["task"].as_str().unwrap()).collect();
     assert_eq!(tasks.len(), 11 + 6, "{tasks:?}");
     assert!(
-        ran.stderr.contains("left out, as their files are not there (`file` names them): ruler_qa_squad"),
+        ran.stderr.contains("left out, as no file is named for them, or it is not there: ruler_qa_squad"),
         "{}",
         ran.stderr
     );
@@ -200,7 +200,7 @@ fn a_family_runs_on_the_files_that_its_folder_holds() {
     let ran = sandbox.done("evaluate longbench:file=data --out r");
     assert!(ran.stdout.contains("longbench_qasper"), "{}", ran.stdout);
     let left_out =
-        "left out, as their files are not there (`file` names them): longbench_narrativeqa, longbench_multifieldqa_en,";
+        "left out, as no file is named for them, or it is not there: longbench_narrativeqa, longbench_multifieldqa_en,";
     assert!(ran.stderr.contains(left_out), "{}", ran.stderr);
     // another file with the same row: nothing is computed, and both have their score
     sandbox.write("again/qasper.jsonl", row.to_string());
@@ -305,8 +305,26 @@ fn what_is_asked_for_has_a_row_of_its_own() {
     assert!(listed.contains("full · f32") && listed.contains("full · q4"), "{listed}");
     sandbox.write("limits.toml", "[fixed]\ntask = \"passkey:samples=1,depths=2\"\nlength = 256\ntoo_long = \"cut\"\n[grid]\nlimit = [100, 400]\n");
     let ran = sandbox.done("sweep limits.toml --out l");
-    assert!(ran.stdout.contains("full · limit 100") && ran.stdout.contains("full · limit 400"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("full · limit 100, cut") && ran.stdout.contains("full · limit 400, cut"),
+        "{}",
+        ran.stdout
+    );
     assert!(ran.stdout.contains("2 truncated"), "{}", ran.stdout);
+    // two ways with what is too long
+    let ways = "sweep limits.toml --out ways --set limit=100 --set too_long=skip,cut --set task.depths=1 --json";
+    let found: Vec<(String, u64, u64)> = rows(&sandbox.done(ways).stdout)
+        .iter()
+        .map(|row| {
+            (row["limit"].as_str().unwrap().to_owned(), row["n"].as_u64().unwrap(), row["n_skipped"].as_u64().unwrap())
+        })
+        .collect();
+    assert_eq!(found, [("100, skip".to_owned(), 0, 1), ("100, cut".to_owned(), 1, 0)]);
+    sandbox.refused(
+        "evaluate passkey_haystack --lengths 512 --haystack a,b.txt",
+        2,
+        &["`haystack` cannot be called `a,b.txt`"],
+    );
     sandbox.refused(
         "evaluate passkey --lengths 256 --limit 5 --too-long cut",
         1,

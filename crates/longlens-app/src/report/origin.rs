@@ -1,6 +1,6 @@
 //! Where numbers come from: what was run in all, every distinct thing that computed them, and the sweep that repeats it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use longlens_eval::evaluate::{Outcome, Record};
 use serde::Serialize;
@@ -70,22 +70,22 @@ pub fn totals(records: &[Record]) -> Totals {
     let n_tokens: usize = fed(records).map(|record| record.n_prompt).sum();
     let n_shared: usize = fed(records).map(|record| record.n_shared).sum();
     Totals {
-        n_samples: records.len(),
+        n_samples: records.iter().filter(|record| record.copy_of.is_none()).count(),
         n_tasks: records.iter().map(|record| &record.task).collect::<BTreeSet<_>>().len(),
         models: names(|record| &record.run.model),
         versions: names(|record| &record.run.version),
         n_tokens,
         n_shared,
         factor: n_tokens as f64 / n_tokens.saturating_sub(n_shared).max(1) as f64,
-        seconds: records.iter().map(|record| record.seconds).sum(),
+        seconds: fed(records).map(|record| record.seconds).sum(),
         first: records.iter().map(|record| record.finished).min().unwrap_or(0),
         last: records.iter().map(|record| record.finished).max().unwrap_or(0),
     }
 }
 
-/// Samples that were run.
+/// Samples that were run, each once.
 fn fed(records: &[Record]) -> impl Iterator<Item = &Record> {
-    records.iter().filter(|record| record.outcome != Outcome::Skipped)
+    records.iter().filter(|record| record.outcome != Outcome::Skipped && record.copy_of.is_none())
 }
 
 /// Every distinct thing that computed samples, with how many.
@@ -127,6 +127,7 @@ type Run = Vec<(&'static str, String)>;
 /// What runs the same samples again: the text of a sweep's file.
 pub fn sweep_file(name: &str, records: &[Record]) -> String {
     let mut alike: Vec<(Run, Vec<&Record>)> = Vec::new();
+    let mut places: HashMap<Run, usize> = HashMap::new();
     for record in records {
         let run = vec![
             ("model", opens(&record.run.model).to_owned()),
@@ -136,10 +137,11 @@ pub fn sweep_file(name: &str, records: &[Record]) -> String {
             ("method", record.run.method.clone()),
             ("rope", record.run.rope.clone()),
         ];
-        match alike.iter_mut().find(|(known, _)| *known == run) {
-            Some((_, own)) => own.push(record),
-            None => alike.push((run, vec![record])),
-        }
+        let at = *places.entry(run.clone()).or_insert_with(|| {
+            alike.push((run, Vec::new()));
+            alike.len() - 1
+        });
+        alike[at].1.push(record);
     }
     let runs: Vec<Run> = alike.iter().flat_map(|(run, own)| with_options(run, own)).collect();
     let mut text = String::new();
@@ -193,6 +195,14 @@ fn with_options(run: &Run, records: &[&Record]) -> Vec<Run> {
         if !limits.contains(&limit) {
             limits.push(limit);
         }
+    }
+    // what is longer than a limit and was run all the same was run without one
+    let met = |record: &&&Record| record.limit.is_none() && !limits.is_empty();
+    let is_beyond = |record: &&Record| {
+        limits.iter().any(|limit| limit[0].1.parse().is_ok_and(|limit: usize| record.n_prompt > limit))
+    };
+    if records.iter().filter(met).any(is_beyond) {
+        limits.push(Vec::new());
     }
     let is_answered =
         |is: bool| records.iter().any(|record| record.answer().is_some() && record.attended.is_some() == is);

@@ -24,6 +24,7 @@ fn record(task: &str, setting: &str, method: &str, id: usize, value: &Value) -> 
     };
     Record {
         key: format!("{task}{setting}{method}{id}"),
+        copy_of: None,
         task: task.into(),
         setting: setting.into(),
         task_version: 1,
@@ -270,6 +271,20 @@ fn a_sweep_file_asks_for_the_same_units() {
     records.push(record("needle", "needle:length=1024", "full", 0, &json!(true)));
     assert_eq!(units(&records)[2], of("needle:length=1024", "full"));
     assert_eq!(units(&records).len(), 3);
+    // a limit that samples met, and that others did not; answers with attention and without
+    let options = |records: &[Record]| -> Vec<(Option<usize>, bool)> {
+        let table: toml::Table = sweep_file("mine", records).parse().unwrap();
+        let units = Axes::of(&table).unwrap().units().unwrap();
+        units.iter().map(|unit| (unit.options.limit, unit.options.attention)).collect()
+    };
+    let mut records = hits("passkey", "full", &[true; 2]);
+    (records[0].limit, records[0].n_prompt, records[1].n_prompt) = (Some(300), 290, 200);
+    assert_eq!(options(&records), [(Some(300), false)]);
+    records[1].n_prompt = 500;
+    assert_eq!(options(&records), [(Some(300), false), (None, false)]);
+    records[1].n_prompt = 200;
+    records[1].attended = Some(Attended { evidence: Vec::new(), heads: Vec::new(), passages: Vec::new() });
+    assert_eq!(options(&records), [(Some(300), false), (Some(300), true)]);
 }
 
 #[test]
@@ -281,6 +296,9 @@ fn totals_and_origins_name_all_that_computed() {
     assert_eq!((totals.first, totals.last, totals.seconds), (1_700_000_000, 1_700_000_003, 2.0));
     let found: Vec<(String, usize)> = origins(&records).into_iter().map(|of| (of.kernel_path, of.n)).collect();
     assert_eq!(found, [("cpu, avx512".into(), 3), ("cpu, avx2".into(), 1)]);
+    // what was computed for another setting is counted there
+    records[0].copy_of = Some("of another".into());
+    assert_eq!((super::totals(&records).n_samples, super::totals(&records).n_tokens), (3, 1500));
 }
 
 fn html(records: &[Record]) -> String {

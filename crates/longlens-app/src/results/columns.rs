@@ -144,6 +144,11 @@ pub static SAMPLES: &[Column<Record>] = &[
         Datum::Integer(record.finished as i64)
     }),
     text("prompt_sha256", "SHA-256 of the prompt before it was cut", |record| (&record.prompt_sha256).into()),
+    text(
+        "copy_of",
+        "key of the sample whose answer this is, where it was computed under other settings of the task",
+        |record| record.copy_of.as_ref().into(),
+    ),
 ];
 
 /// The columns of `scores`: a row for each model, task, length, part and method.

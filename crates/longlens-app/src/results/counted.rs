@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 /// What is known of the samples of a task with its settings under one tokenizer.
 #[derive(Serialize, Deserialize)]
 struct Known {
+    format: u32,
     task: String,
     version: u32,
     /// Files that the samples were made from, with the SHA-256 of their contents.
@@ -24,6 +25,9 @@ struct Known {
     notes: Vec<String>,
     entries: Vec<Entry>,
 }
+
+/// Raised where more is known of a sample, or prompts are made otherwise.
+const FORMAT: u32 = 2;
 
 /// Reads files and notes what they hold.
 struct Noting<'a> {
@@ -78,6 +82,7 @@ pub fn counted(
     let counted = Counted::new(&ask, again, control)?;
     if let Some(path) = path {
         let known = Known {
+            format: FORMAT,
             task: text,
             version: task.version,
             files: noting.read.into_inner(),
@@ -99,5 +104,6 @@ fn known(path: &Path, task: &Task, text: &str, files: &dyn Files) -> Option<Know
         }
         files.read(name).is_ok_and(|bytes| format!("{:x}", Sha256::digest(bytes)) == *hash)
     };
-    (known.task == text && known.version == task.version && known.files.iter().all(is_same)).then_some(known)
+    (known.format == FORMAT && known.task == text && known.version == task.version && known.files.iter().all(is_same))
+        .then_some(known)
 }

@@ -26,6 +26,7 @@ pub(crate) fn answered(key: usize) -> Record {
 pub(crate) fn record(key: usize) -> Record {
     Record {
         key: format!("{key:064x}"),
+        copy_of: None,
         task: "passkey".into(),
         setting: "passkey:length=512".into(),
         task_version: 1,

@@ -221,8 +221,10 @@ fn forecast_of(
     let subject = Subject::of(model, device, &setup);
     let mine: Vec<_> = made.entries.iter().enumerate().filter(|(at, _)| is_mine(*at)).map(|(_, entry)| entry).collect();
     let mut forecast = UnitForecast { n_samples: mine.len(), ..UnitForecast::default() };
+    let task = Task::named(unit.task.info().name).expect("units have tasks of the list");
+    let run = Run { task, setting: &unit.task, subject: &subject, options: &unit.options };
     for entry in mine {
-        if results.has(&subject.key(entry, &unit.options)) {
+        if run.has(&subject.key(entry, &unit.options), entry, results) {
             forecast.n_before += 1;
             continue;
         }

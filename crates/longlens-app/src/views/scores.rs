@@ -197,6 +197,7 @@ fn with_depths(records: &[Record], subjects: &[Subject], rows: &[(usize, Row)]) 
     let of = |(at, row): &(usize, Row)| {
         let own = records.iter().copied().filter(|record| {
             subjects[*at].answered(record)
+                && record.task_version == row.task_version
                 && record.length == row.length
                 && (row.part.is_none() || record.part == row.part)
         });

@@ -13,7 +13,7 @@ use crate::scorers::Mode;
 use crate::tasks::{Ask, LENGTH, MODE, Samples, Task};
 
 /// What is known of a sample without making it again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// Tells it from others of its task.
     pub id: String,
@@ -21,8 +21,18 @@ pub struct Entry {
     pub hash: String,
     /// Tokens of the prompt.
     pub n_prompt: usize,
-    /// Tokens of the answer at most.
+    /// Tokens of the answer at most; 0 where losses are measured.
     pub max_tokens: usize,
+    /// The first token whose loss counts; 0 where an answer is asked for.
+    pub from: usize,
+    /// Target tokens of prompt and answer, where the task has lengths.
+    pub length: Option<usize>,
+    /// Share of the haystack before what is asked for.
+    pub depth: Option<f64>,
+    /// Part of the task that is averaged apart.
+    pub part: Option<String>,
+    /// Tokens or words that the task itself left out of the document.
+    pub n_truncated: usize,
 }
 
 /// The samples of a task, counted.
@@ -90,12 +100,23 @@ impl Entry {
         for token in tokens {
             digest.update(token.to_le_bytes());
         }
-        let max_tokens = match &sample.rule {
-            Rule::Answer(answering) => answering.max_tokens,
-            Rule::Loss { .. } => 0,
+        let (max_tokens, from) = match &sample.rule {
+            Rule::Answer(answering) => (answering.max_tokens, 0),
+            Rule::Loss { from } => (0, *from),
         };
         let hash = format!("{:x}", digest.finalize());
-        Self { id: sample.id.clone(), hash, n_prompt: tokens.len(), max_tokens }
+        let Sample { id, length, depth, part, n_truncated, .. } = sample;
+        Self {
+            id: id.clone(),
+            hash,
+            n_prompt: tokens.len(),
+            max_tokens,
+            from,
+            length: *length,
+            depth: *depth,
+            part: part.clone(),
+            n_truncated: *n_truncated,
+        }
     }
 
     /// Tokens of prompt and answer together, at most.
@@ -108,7 +129,7 @@ impl Counted {
     /// Makes and counts all samples of a task. Progress counts samples; a cancellation is an error.
     pub fn new(ask: &Ask<'_>, again: Box<Again>, control: &mut dyn Control) -> Result<Self, EvalError> {
         let task = ask.task();
-        let codec = Recent { codec: ask.codec, texts: Mutex::default() };
+        let codec = Recent::of(ask.codec);
         let ask = Ask { codec: &codec, ..*ask };
         let mut samples = ask.samples()?;
         let (mut entries, mut kept, mut n_bytes) = (Vec::with_capacity(samples.n), Some(Vec::new()), 0);
@@ -149,7 +170,7 @@ impl Counted {
         match &mut self.made {
             Made::Kept(samples) => Ok(samples[at].clone()),
             Made::Anew(again, begun) => {
-                let codec = codec?;
+                let codec = &Recent::of(codec?);
                 if begun.as_ref().is_none_or(|(_, next)| *next > at) {
                     *begun = Some((again(codec)?, 0));
                 }
@@ -164,6 +185,12 @@ impl Counted {
                 }
             }
         }
+    }
+}
+
+impl<'a> Recent<'a> {
+    fn of(codec: &'a dyn TextCodec) -> Self {
+        Self { codec, texts: Mutex::default() }
     }
 }
 

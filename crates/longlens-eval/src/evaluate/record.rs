@@ -14,6 +14,9 @@ use crate::scorers::Mode;
 pub struct Record {
     /// Tells it apart by all that decides it ([`super::Subject::key`]).
     pub key: String,
+    /// The key of the sample whose answer this is, where it was computed under other settings of the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy_of: Option<String>,
     /// The task's name.
     pub task: String,
     /// The task with its settings, as text.
@@ -118,7 +121,7 @@ pub enum TooLong {
     /// They are passed over and counted.
     #[default]
     Skip,
-    /// Their middle is cut out.
+    /// Their middle is cut out, and the end of texts that are measured.
     Cut,
 }
 
@@ -128,6 +131,7 @@ impl Record {
         let Run { task, setting, subject, .. } = run;
         Self {
             key: String::new(),
+            copy_of: None,
             task: task.info.name.to_owned(),
             setting: setting.to_string(),
             task_version: task.version,
@@ -141,6 +145,7 @@ impl Record {
                 rope: subject.rope.clone(),
                 dtype: subject.dtype.clone(),
                 trained_context: subject.trained_context,
+                layer_windows: subject.layer_windows.clone(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 n_prompt,
                 ..RunRecord::default()

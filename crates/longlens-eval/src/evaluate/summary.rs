@@ -73,9 +73,9 @@ pub struct Row {
     pub n_scored: usize,
     /// Seconds in all.
     pub seconds: f64,
-    /// The limit of prompt and answer, in a table of runs under several; else `None`.
+    /// The limit of prompt and answer with what became of longer ones, as `300, cut`, in a table of runs under several; else `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub limit: Option<usize>,
+    pub limit: Option<String>,
     /// Every sample's share of the perfect score, or its loss and tokens; by id, for comparisons of methods sample by sample.
     #[serde(skip)]
     pub shares: BTreeMap<String, f64>,

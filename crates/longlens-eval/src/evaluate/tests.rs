@@ -22,9 +22,9 @@ struct Kept {
 }
 
 impl Store for Kept {
-    fn setting(&mut self, key: &str) -> Option<String> {
+    fn listed(&mut self, key: &str) -> Option<String> {
         let known = self.records.iter().find(|record| record.key == key);
-        known.map(|record| without_amounts(&record.setting))
+        known.map(|record| listing(&record.setting, record.length))
     }
 
     fn with_keys(&mut self, keys: &HashSet<&str>) -> Result<Vec<Record>, EvalError> {
@@ -130,6 +130,55 @@ fn every_setting_has_all_of_its_samples_in_its_own_mode() {
 }
 
 #[test]
+fn lengths_with_the_same_prompt_and_templates_that_change_nothing_have_all_of_their_samples() {
+    let mut store = Kept::default();
+    let options = Options::default();
+    // both are 15 thousand characters to the script
+    for length in [4096, 4200] {
+        run(&format!("passkey_longlora:length={length},samples=1"), "full", &options, &mut store, &mut ()).unwrap();
+    }
+    let lengths: Vec<Option<usize>> = summarize(&store.records).rows.iter().map(|row| row.length).collect();
+    assert_eq!(lengths, [Some(4096), Some(4200)]);
+    let copy = &store.records[1];
+    assert_eq!((copy.copy_of.as_ref(), copy.key == store.records[0].key), (Some(&store.records[0].key), false));
+
+    // few-shot tasks are never wrapped
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("trec.jsonl");
+    let row = json!({ "input": "what?", "context": "some", "answers": ["Location"], "all_classes": ["Location"], "_id": "a" });
+    std::fs::write(&file, row.to_string()).unwrap();
+    let mut store = Kept::default();
+    for template in ["off", "llama2"] {
+        let task = format!("longbench_trec:file={},template={template}", file.display());
+        run(&task, "full", &options, &mut store, &mut ()).unwrap();
+    }
+    let templates: Vec<&str> = store.records.iter().map(|record| &*record.template).collect();
+    assert_eq!(templates, ["off", "llama2"]);
+    // a copy whose original is gone is not computed again
+    store.records.remove(0);
+    let task = format!("longbench_trec:file={},template=llama2", file.display());
+    let tally = run(&task, "full", &options, &mut store, &mut ()).unwrap();
+    assert_eq!((tally.n_run, tally.n_before), (0, 1));
+}
+
+#[test]
+fn what_is_passed_over_is_in_the_row_of_what_is_not() {
+    let mut store = Kept::default();
+    let limited = Options { limit: Some(450), ..Options::default() };
+    let row = |store: &Kept| {
+        let rows = summarize(&store.records).rows;
+        assert_eq!(rows.len(), 2, "a row for each length: {rows:?}");
+        rows.iter().map(|row| (row.n, row.n_skipped)).collect::<Vec<_>>()
+    };
+    for length in [300, 600] {
+        run(&format!("passkey:length={length},samples=1,depths=1"), "full", &limited, &mut store, &mut ()).unwrap();
+    }
+    assert_eq!(row(&store), [(1, 0), (0, 1)]);
+    let windows = |record: &Record| record.run.layer_windows.clone();
+    assert_eq!(windows(&store.records[0]), windows(&store.records[1]));
+}
+
+#[test]
 fn a_mode_has_the_scores_of_its_own() {
     let mut store = Kept::default();
     let task = |mode: &str, n: usize| format!("ruler_vt:length=2000,samples={n},mode={mode}");
@@ -149,6 +198,10 @@ fn a_limit_leaves_room_for_a_prompt_and_cuts_texts_at_their_end() {
     let cut = |limit| Options { limit: Some(limit), too_long: TooLong::Cut, ..Options::default() };
     let error = run("passkey:length=300,samples=1", "full", &cut(5), &mut store, &mut ()).unwrap_err().to_string();
     assert!(error.starts_with("limit = 5 is not more tokens than an answer"), "{error}");
+    // nothing would be left of what counts
+    let late = "perplexity:length=300,last=50,samples=1";
+    let error = run(late, "full", &cut(200), &mut store, &mut ()).unwrap_err().to_string();
+    assert!(error.starts_with("limit = 200 is not more tokens than"), "{error}");
     run("perplexity:length=300,samples=1", "full", &cut(100), &mut store, &mut ()).unwrap();
     run("perplexity:length=100,samples=1", "full", &Options::default(), &mut store, &mut ()).unwrap();
     let losses: Vec<f64> = store.records.iter().map(share_of_loss).collect();

@@ -48,15 +48,15 @@ pub fn score_file(file: PredictionFile<'_>, mode: Mode) -> Result<FileScore, Eva
     if let Some(by_id) = texts_by_id(&text) {
         return scrolls(file, task, by_id, mode);
     }
-    if file.references.is_some() {
+    let rows = rows(file.path, &text)?;
+    let has = |field: &str| rows[0].fields.contains_key(field);
+    if file.references.is_some() && ["answers", "outputs", "gt"].into_iter().any(has) {
         return Err(EvalError::File {
             path: file.path.to_owned(),
             problem: "its lines hold right answers of their own".into(),
             help: "leave the references out: they are for files of SCROLLS, which hold predictions by id".into(),
         });
     }
-    let rows = rows(file.path, &text)?;
-    let has = |field: &str| rows[0].fields.contains_key(field);
     let mut row = Map::new();
     row.insert("task".into(), json!(task));
     let (scorer, field, gold) = if has("pred") && has("answers") {
@@ -66,10 +66,10 @@ pub fn score_file(file: PredictionFile<'_>, mode: Mode) -> Result<FileScore, Eva
             row.insert("lengths".into(), column(file.path, &rows, "length", Value::is_u64, "a whole number")?);
         }
         let scorer = if is_by_length { "longbench_e_corpus" } else { "longbench_corpus" };
-        (scorer, "pred", column(file.path, &rows, "answers", Value::is_array, "a list of texts")?)
+        (scorer, "pred", column(file.path, &rows, "answers", is_texts, "a list of texts")?)
     } else if has("pred") && has("outputs") {
         let own = task.strip_prefix("ruler_").unwrap_or(task);
-        if !RULER.iter().any(|begin| own.starts_with(begin)) {
+        if !RULER.iter().any(|begin| own.starts_with(begin)) && own != "qa" && own != "niah" {
             return Err(EvalError::File {
                 path: file.path.to_owned(),
                 problem: format!("no task of RULER is called `{task}`"),
@@ -78,7 +78,7 @@ pub fn score_file(file: PredictionFile<'_>, mode: Mode) -> Result<FileScore, Eva
         }
         let is_any = own.starts_with("qa");
         let scorer = if is_any { "ruler_string_match_part_corpus" } else { "ruler_string_match_all_corpus" };
-        (scorer, "pred", column(file.path, &rows, "outputs", Value::is_array, "a list of texts")?)
+        (scorer, "pred", column(file.path, &rows, "outputs", is_texts, "a list of texts")?)
     } else if has("gt") && has("evaluation") {
         return leval(file, task, &rows, row, mode);
     } else {
@@ -90,7 +90,7 @@ pub fn score_file(file: PredictionFile<'_>, mode: Mode) -> Result<FileScore, Eva
 }
 
 /// How names of RULER's tasks begin.
-const RULER: [&str; 5] = ["niah", "vt", "cwe", "fwe", "qa"];
+const RULER: [&str; 5] = ["niah_", "vt", "cwe", "fwe", "qa_"];
 
 /// Rows that nobody has to judge; the first field of predictions counts, as in the script.
 fn leval(
@@ -109,7 +109,8 @@ fn leval(
     };
     row.insert("evaluation".into(), last.fields["evaluation"].clone());
     row.extend(file.source.map(|source| ("source".to_owned(), json!(source))));
-    let gold = rows.iter().map(|row| json!([row.fields.get("gt")])).collect::<Vec<_>>();
+    let gold = column(file.path, &rows, "gt", |gold| !gold.is_null(), "the right answer")?;
+    let gold: Vec<Value> = gold.as_array().into_iter().flatten().map(|gold| json!([gold])).collect();
     row.insert("prediction".into(), column(file.path, &rows, field, Value::is_string, "a text")?);
     row.insert("references".into(), gold.into());
     finish(file.path, task, ("leval_auto_eval_output", Some(field)), &row, mode)
@@ -193,6 +194,10 @@ fn rows(path: &Path, text: &str) -> Result<Vec<Row>, EvalError> {
     };
     let rows: Vec<Row> = lines.map(row).collect::<Result<_, EvalError>>()?;
     if rows.is_empty() { Err(unknown(path, "it is empty")) } else { Ok(rows) }
+}
+
+fn is_texts(value: &Value) -> bool {
+    value.as_array().is_some_and(|texts| texts.iter().all(Value::is_string))
 }
 
 /// The values of a field; one that `is` not what is expected is refused with its line.

@@ -327,7 +327,10 @@ fn fitting(
             Ok((made, prompt, n_tokens)) if n_tokens <= place.length => return Ok((made, prompt)),
             Ok((.., n_tokens)) => room = room.saturating_sub(n_tokens - place.length),
             Err(EvalError::TooShort { template, shortest, .. }) => {
-                let (.., shortest) = of(shortest)?;
+                let (made, prompt, shortest) = of(shortest)?;
+                if shortest <= place.length {
+                    return Ok((made, prompt));
+                }
                 return Err(EvalError::TooShort { template, length: place.length, shortest });
             }
             Err(error) => return Err(error),

@@ -84,7 +84,7 @@ use longlens_core::lens::LensError;
 use longlens_core::setting::Setting;
 use longlens_core::trace::RunRecord;
 use longlens_eval::EvalError;
-use longlens_eval::evaluate::{Attended, Counted, Entry, Outcome, Record, Run, Store, Subject, With, without_amounts};
+use longlens_eval::evaluate::{Attended, Counted, Entry, Outcome, Record, Run, Store, Subject, With, listing};
 use longlens_eval::sample::{Prompt, Rule};
 use longlens_eval::tasks::{Ask, Files, TASKS, Task};
 use longlens_plot::color::Palette;
@@ -158,7 +158,7 @@ fn scores_table(table: &Table, by_depth: bool) -> Returned<Table> {
     let kept = table.keeping(|row| (row[depth] != Datum::Empty) == by_depth)?;
     if by_depth && kept.0.table.is_empty() {
         return refuse(
-            "no task here has the same depths in all its samples",
+            "rows by depth are of one task with two depths or more",
             "leave `rows` out, or name one task with `depths`",
         );
     }
@@ -227,7 +227,10 @@ impl Asked {
             }
         }
         if !left_out.is_empty() {
-            host.caution(&[format!("left out, as their files are not there: {}", left_out.join(", "))]);
+            host.caution(&[format!(
+                "left out, as no file is named for them, or it is not there: {}",
+                left_out.join(", ")
+            )]);
         }
         match refused {
             Some(error) if records.is_empty() => Err(raise(error)),
@@ -345,8 +348,8 @@ impl Kept {
 }
 
 impl Store for Kept {
-    fn setting(&mut self, key: &str) -> Option<String> {
-        self.host.samples.borrow().get(key).map(|record| without_amounts(&record.setting))
+    fn listed(&mut self, key: &str) -> Option<String> {
+        self.host.samples.borrow().get(key).map(|record| listing(&record.setting, record.length))
     }
 
     fn with_keys(&mut self, keys: &HashSet<&str>) -> Result<Vec<Record>, EvalError> {

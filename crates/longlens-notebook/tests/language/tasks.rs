@@ -21,7 +21,7 @@ fn scores_stand_by_task_length_and_method() {
     assert_eq!(rig.say(&format!("let d = {by_depth}; [d.len(), sum(d[\"samples\"])]")), "[8, 16]");
     assert_eq!(rig.say("d.filter(|row| row.method == \"full\")[\"depth\"]"), "[0.0, 1.0, 0.0, 1.0]");
     let said = rig.say("evaluate(\"passkey:depths=1\", #{ lengths: [200], samples: 1, rows: \"depths\" })");
-    assert!(said.contains("no task here has the same depths"), "{said}");
+    assert!(said.contains("rows by depth are of one task with two depths or more"), "{said}");
     let runs = rig.say("t.records.len()");
     assert_eq!(runs, "2", "what ran is known of a table");
 }

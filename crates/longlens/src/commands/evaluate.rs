@@ -13,7 +13,7 @@ use longlens_app::settings::params::param;
 use longlens_app::sweep::{Axes, Done, Job, Shard, Unit, forecast, run as run_sweep};
 use longlens_core::brief;
 use longlens_core::methods::Method;
-use longlens_eval::evaluate::{Record, Row, Summary, summarize};
+use longlens_eval::evaluate::{Options, Record, Row, Summary, TooLong, summarize};
 use longlens_eval::tasks::Disk;
 use serde_json::json;
 
@@ -219,14 +219,17 @@ fn tell(terminal: &Terminal, summary: &Summary) -> Result<(), Failure> {
 
 /// The scores of what was asked for. Runs that differ in their limits stand side by side.
 fn summary(asked: &Asked<'_>, done: &Done, records: &[Record]) -> Summary {
-    let limit_of = |at: &usize| &asked.units[*at].options;
-    let alike = distinct(done.keys.iter().map(|(at, _)| (limit_of(at).limit, limit_of(at).too_long)));
-    let rows = alike.iter().flat_map(|(limit, too_long)| {
-        let own = |(at, _): &&(usize, Vec<String>)| (limit_of(at).limit, limit_of(at).too_long) == (*limit, *too_long);
-        let keys: HashSet<&String> = done.keys.iter().filter(own).flat_map(|(_, keys)| keys).collect();
+    let limit_of = |at: usize| {
+        let Options { limit, too_long, .. } = asked.units[at].options;
+        limit.map(|limit| format!("{limit}, {}", if too_long == TooLong::Cut { "cut" } else { "skip" }))
+    };
+    let limits = distinct(done.keys.iter().map(|(at, _)| limit_of(*at)));
+    let rows = limits.iter().flat_map(|limit| {
+        let own = done.keys.iter().filter(|(at, _)| limit_of(*at) == *limit);
+        let keys: HashSet<&String> = own.flat_map(|(_, keys)| keys).collect();
         let of = summarize(records.iter().filter(|record| keys.contains(&record.key))).rows;
-        let told = limit.filter(|_| alike.len() > 1);
-        of.into_iter().map(move |row| Row { limit: told, ..row })
+        let told = limit.clone().filter(|_| limits.len() > 1);
+        of.into_iter().map(move |row| Row { limit: told.clone(), ..row })
     });
     Summary { rows: rows.collect() }
 }
@@ -265,7 +268,7 @@ fn tell_done(terminal: &Terminal, asked: &Asked<'_>, done: &Done, n_kept: usize)
     let left_out: Vec<_> = done.left_out.iter().map(|(at, _)| asked.units[*at].task.info().name).collect();
     if !left_out.is_empty() {
         terminal.note(format_args!(
-            "left out, as their files are not there (`file` names them): {}",
+            "left out, as no file is named for them, or it is not there: {}",
             left_out.join(", ")
         ))?;
     }

@@ -101,7 +101,7 @@ const figure = (title, chart, note) =>
 const alikeText = series => {
   const lines = new Map();
   for (const one of series) {
-    const line = JSON.stringify(one.points.map(point => [point.x, point.y]));
+    const line = JSON.stringify(one.points.map(point => [point.x, point.y, point.low, point.high]));
     lines.set(line, [...(lines.get(line) || []), subjects[one.subject].name]);
   }
   const alike = [...lines.values()].filter(names => names.length > 1).map(names => visible(names.join(" = ")));

@@ -44,6 +44,7 @@ pub(super) fn records(connection: &Connection) -> Result<Vec<Record>> {
         };
         records.push(Record {
             key: String::new(),
+            copy_of: None,
             task: row.get(6)?,
             setting: row.get(8)?,
             task_version: row.get(7)?,

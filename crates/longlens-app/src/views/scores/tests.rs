@@ -20,6 +20,7 @@ fn record(method: &str, length: usize, depth: Option<f64>, part: Option<&str>, i
     };
     Record {
         key: format!("{method} {length} {id}"),
+        copy_of: None,
         task: "niah_single_1".into(),
         setting: format!("niah_single_1:length={length},samples=4"),
         task_version: 1,

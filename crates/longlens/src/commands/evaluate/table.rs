@@ -20,14 +20,14 @@ pub fn blocks(summary: &Summary) -> Vec<String> {
 fn block(rows: &[&Row]) -> String {
     let columns = distinct(rows.iter().map(|row| column(row)));
     let subjects = subjects_of_rows(rows.iter().copied());
-    let limits = distinct(rows.iter().map(|row| row.limit));
-    let lines: Vec<(&Subject, Option<usize>)> =
+    let limits = distinct(rows.iter().map(|row| row.limit.as_deref()));
+    let lines: Vec<(&Subject, Option<&str>)> =
         subjects.iter().flat_map(|subject| limits.iter().map(move |limit| (subject, *limit))).collect();
-    let is_there = |(subject, limit): &(&Subject, Option<usize>)| {
-        rows.iter().any(|row| row.limit == *limit && subject.has_row(row))
+    let is_there = |(subject, limit): &(&Subject, Option<&str>)| {
+        rows.iter().any(|row| row.limit.as_deref() == *limit && subject.has_row(row))
     };
-    let lines: Vec<(&Subject, Option<usize>)> = lines.into_iter().filter(is_there).collect();
-    let name = |(subject, limit): &(&Subject, Option<usize>)| match limit {
+    let lines: Vec<(&Subject, Option<&str>)> = lines.into_iter().filter(is_there).collect();
+    let name = |(subject, limit): &(&Subject, Option<&str>)| match limit {
         Some(limit) => format!("{} · limit {limit}", subject.name),
         None => subject.name.clone(),
     };
@@ -44,8 +44,8 @@ fn block(rows: &[&Row]) -> String {
     let is_newest = Task::named(&first.task).is_none_or(|task| task.version == first.task_version);
     let version = if is_newest { String::new() } else { format!(" (version {} of the task)", first.task_version) };
     let mut text = format!("{} · {}{version} · {what}\n", first.model, first.setting);
-    let cell = |(subject, limit): &(&Subject, Option<usize>), column_of: &String| {
-        let is_own = |row: &&&Row| row.limit == *limit && subject.has_row(row) && column(row) == *column_of;
+    let cell = |(subject, limit): &(&Subject, Option<&str>), column_of: &String| {
+        let is_own = |row: &&&Row| row.limit.as_deref() == *limit && subject.has_row(row) && column(row) == *column_of;
         rows.iter().find(is_own).map_or_else(|| "-".to_owned(), |row| score(row))
     };
     let cells: Vec<Vec<String>> =
