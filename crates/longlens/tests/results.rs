@@ -123,6 +123,22 @@ fn exports_are_written_and_replace_themselves_alone() {
     assert_eq!(harness.iter().filter(|path| path.is_dir()).count(), 2, "{harness:?}");
 }
 
+#[test]
+fn tables_of_the_docs_are_those_of_their_samples() {
+    let sandbox = Sandbox::new();
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
+    let lines = fs::read(format!("{docs}/smollm2/samples.jsonl")).unwrap();
+    sandbox.write("smollm2/samples.jsonl", lines);
+    let listed = sandbox.done("results smollm2").stdout;
+    let text = fs::read_to_string(format!("{docs}/evaluation.md")).unwrap();
+    let (_, section) = text.split_once("\n## On a real model\n").unwrap();
+    let blocks: Vec<&str> = section.split("```text\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(blocks.len() >= 2, "{section}");
+    for block in blocks {
+        assert!(listed.contains(block.trim_end()), "{block}\nis not in\n{listed}");
+    }
+}
+
 #[cfg(feature = "sql")]
 #[test]
 fn questions_are_answered_from_the_samples() {
