@@ -100,22 +100,22 @@ fn steps_are_a_notebook_that_runs() {
     assert!(notebook.contains("\"true\\n\""), "the typed prompt is the same: {cells}");
 }
 
-/// Writes the view to the file that is offered, once there is something to write. Whether it did is seen by the file: the page of a view
-/// before may be told of later than this one's picture.
+/// Writes the view to the file that is offered. What a view needs is computed when it is shown, so there may be nothing to write yet, and
+/// then it is asked for again. Only the file tells: the line that refuses may be replaced at once by one about the view before, whose page
+/// is written later than its picture.
 fn export(pty: &mut Pty, folder: &Path, name: &str) {
     let (since, file) = (Instant::now(), folder.join(name));
-    loop {
+    while !file.exists() {
         pty.press("e");
         pty.wait_for("export the view as");
         pty.press("\r");
-        // what a view needs is computed when it is shown
-        let screen = pty.wait(name, |screen| file.exists() || screen.contains("to export yet"));
-        if file.exists() {
-            return;
+        let asked = Instant::now();
+        while !file.exists() && asked.elapsed() < Duration::from_secs(3) {
+            std::thread::sleep(Duration::from_millis(5));
         }
-        assert!(since.elapsed() < Duration::from_secs(30), "there is nothing to write:\n{screen}");
-        std::thread::sleep(Duration::from_millis(50));
+        assert!(since.elapsed() < Duration::from_secs(30), "{name} is never written:\n{}", pty.screen());
     }
+    pty.wait("the window is gone", |screen| !screen.contains("export the view as"));
 }
 
 /// Writes the steps so far to a file.
