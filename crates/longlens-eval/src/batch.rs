@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::EvalError;
 use crate::generate::{Generated, Generation, Stop, StopReason, generate, go_on};
 use crate::ledger::Ledger;
-use crate::prefix::Prefix;
+use crate::prefix::{LEAST_SHARED, Prefix};
 use crate::progress::Part;
 use crate::sampling::{Sampler, Sampling};
 
@@ -33,9 +33,6 @@ pub struct Batch<'a> {
     /// When a text ends.
     pub stop: &'a Stop,
 }
-
-/// Shorter beginnings are computed again: a copy of the cache costs more.
-const LEAST_SHARED: usize = 32;
 
 impl Batch<'_> {
     /// Continues every prompt, in an order in which prompts that begin alike follow each other. Answers stand in the order of the

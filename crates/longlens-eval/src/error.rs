@@ -109,14 +109,14 @@ pub enum EvalError {
     },
     /// A prompt whose smallest haystack leaves no room for it.
     #[error(
-        "a `{task}` prompt cannot be {length} tokens long: the shortest that was drawn has {shortest}, answer included"
+        "a `{task}` prompt cannot be {length} tokens long: the shortest that was tried has {shortest}, answer included"
     )]
     NoRoom {
         /// The task.
         task: &'static str,
         /// Tokens asked for, answer included.
         length: usize,
-        /// Tokens of the shortest prompt that was drawn.
+        /// Tokens of the shortest prompt that was tried.
         shortest: usize,
         /// Whether the fixed mode has shorter ones.
         is_shorter_fixed: bool,

@@ -3,36 +3,38 @@
 //! A sample's key tells it apart by all that decides its result. What a [`Store`] has under a key is not computed again, so that a run
 //! which was cut short, at any moment, computes only what is missing. Samples that begin alike share the prefill of what they begin with.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Instant;
 
-use longlens_core::lens::{Control, Lens, LensError, ModelInfo, Rows, Setup};
+use longlens_core::lens::{Control, Lens, ModelInfo, Setup};
 use longlens_core::setting::Setting;
 use longlens_core::trace::Watch;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use self::ask::{Asked, Begun, ask};
 pub use self::attend::{Attended, PASSAGE, Passage};
 pub use self::compare::{Compared, Difference, compare};
 pub use self::count::{Again, Counted, Entry, tokenizer_hash};
 pub use self::family::{Category, categories, is_averaged};
+pub use self::listed::listing;
 pub use self::measure::Measure;
 pub use self::record::{Answer, Outcome, Record, TooLong, number};
 pub use self::summary::{Row, Summary, once_each, summarize, without_amounts};
 use crate::error::{EvalError, expect};
-use crate::generate::{Generated, Generation, Stop, StopReason};
 use crate::prefix::Prefix;
 use crate::progress::{Part, Quiet};
 use crate::sample::{Answering, Prompt, Rule, Sample};
-use crate::sampling::{Sampler, Sampling};
 use crate::setup::{PromptSize, SetupFor};
 use crate::tasks::Task;
 
+mod ask;
 mod attend;
 mod compare;
 mod count;
 mod family;
+mod listed;
 mod measure;
 mod record;
 mod score;
@@ -136,9 +138,6 @@ pub struct With<'a, 'b> {
     /// Who watches, and may stop it.
     pub control: &'a mut dyn Control,
 }
-
-/// Shorter beginnings are computed again: a copy of the cache costs more.
-const LEAST_SHARED: usize = 32;
 
 impl Subject {
     /// A model that is open, on a device of this name, under a setup.
@@ -257,74 +256,6 @@ impl Run<'_> {
         Ok(tally)
     }
 
-    /// Adds those samples that are finished under other settings of the task a second time, under these: a score is of all samples of its
-    /// settings, and in their mode.
-    fn add_shared(
-        &self,
-        keys: &[String],
-        counted: &Counted,
-        store: &mut dyn Store,
-        takes: &dyn Fn(usize) -> bool,
-        told: &mut dyn FnMut(&Record),
-    ) -> Result<(), EvalError> {
-        let mut shared = Vec::new();
-        for (at, key) in keys.iter().enumerate().filter(|(at, _)| takes(*at)) {
-            if store.has(key) && self.listed_key(key, &counted.entries[at], store).is_none() {
-                shared.push(at);
-            }
-        }
-        if shared.is_empty() {
-            return Ok(());
-        }
-        let wanted = shared.iter().map(|at| &*keys[*at]).collect();
-        let known: HashMap<String, Record> =
-            store.with_keys(&wanted)?.into_iter().map(|record| (record.key.clone(), record)).collect();
-        for at in shared {
-            let (Some(record), entry) = (known.get(&keys[at]), &counted.entries[at]) else { continue };
-            let record = Record {
-                key: shared_key(&keys[at], &self.listing(entry)),
-                copy_of: Some(keys[at].clone()),
-                setting: self.setting.to_string(),
-                mode: self.task.mode(self.setting),
-                template: self.task.template(self.setting),
-                length: entry.length,
-                depth: entry.depth,
-                part: entry.part.clone(),
-                n_truncated: entry.n_truncated + entry.n_prompt.saturating_sub(record.n_prompt),
-                ..record.clone()
-            };
-            store.finished(&record)?;
-            told(&record);
-        }
-        Ok(())
-    }
-
-    /// What a sample of the task is listed under.
-    fn listing(&self, entry: &Entry) -> String {
-        listing(&self.setting.to_string(), entry.length)
-    }
-
-    /// The key of the line that lists a sample of the task under its settings: its own, or that of a copy.
-    fn listed_key(&self, key: &str, entry: &Entry, store: &mut dyn Store) -> Option<String> {
-        let own = self.listing(entry);
-        let copy = shared_key(key, &own);
-        if store.has(&copy) {
-            return Some(copy);
-        }
-        (store.listed(key)? == own).then(|| key.to_owned())
-    }
-
-    /// Under which keys the samples of the task stand in a store, finished or not.
-    pub fn keys_in(&self, counted: &Counted, store: &mut dyn Store) -> Vec<String> {
-        let keys = self.keys(counted).into_iter().zip(&counted.entries);
-        keys.map(|(key, entry)| self.listed_key(&key, entry, store).unwrap_or(key)).collect()
-    }
-
-    /// Whether a sample of the task need not be computed: it is finished, under these settings or others.
-    pub fn has(&self, key: &str, entry: &Entry, store: &mut dyn Store) -> bool {
-        store.has(key) || self.listed_key(key, entry, store).is_some()
-    }
-
     /// The keys of all samples of the task.
     pub fn keys(&self, counted: &Counted) -> Vec<String> {
         counted.entries.iter().map(|entry| self.subject.key(entry, self.options)).collect()
@@ -427,17 +358,6 @@ impl Run<'_> {
     }
 }
 
-/// What a sample is listed under: settings without amounts, and the length.
-pub fn listing(setting: &str, length: Option<usize>) -> String {
-    let setting = without_amounts(setting);
-    length.map_or_else(|| setting.clone(), |length| format!("{setting} at {length}"))
-}
-
-/// The key of a sample that is listed a second time.
-fn shared_key(key: &str, listing: &str) -> String {
-    format!("{:x}", Sha256::digest(format!("{key} as {listing}")))
-}
-
 /// A sample, ready to be fed.
 struct Ready {
     sample: Sample,
@@ -445,100 +365,4 @@ struct Ready {
     /// Tokens that were cut from its middle.
     n_cut: usize,
     is_skipped: bool,
-}
-
-/// A prompt, how its answer is had, and the prompt after it.
-struct Asked<'a> {
-    tokens: &'a [u32],
-    answering: &'a Answering,
-    next: Option<&'a [u32]>,
-}
-
-/// A prompt whose tokens are fed after those that it shares with an earlier one.
-struct Begun<'a> {
-    lens: &'a mut dyn Lens,
-    prefix: &'a mut Prefix,
-    setup: &'a Setup,
-    tokens: &'a [u32],
-}
-
-impl Begun<'_> {
-    /// Feeds the prompt and keeps what the `next` one begins alike with; returns how many tokens were shared, and the logits of the
-    /// last one. `None` when cancelled.
-    fn feed(
-        &mut self,
-        next: Option<&[u32]>,
-        control: &mut dyn Control,
-    ) -> Result<Option<(usize, Vec<f32>)>, EvalError> {
-        let Self { lens, prefix, setup, tokens } = self;
-        if setup.watch.nll {
-            // losses of shared tokens would be missing
-            **prefix = Prefix::default();
-            lens.begin(setup)?;
-            return cancelled_or(lens.feed(tokens, Rows::None, control)).map(|fed| fed.map(|fed| (0, fed)));
-        }
-        let alike = next.map_or(0, |next| tokens.iter().zip(next).take_while(|(a, b)| a == b).count());
-        // both prompts have a token of their own behind it, for the logits that their answers begin with
-        let most = tokens.len().min(next.map_or(0, <[u32]>::len)).saturating_sub(1);
-        let until = setup.plan.whole_blocks(alike.min(most));
-        let n_shared = prefix.begin(*lens, setup, tokens)?;
-        let mut n_fed = n_shared;
-        if until >= LEAST_SHARED && until > n_shared && Prefix::fits(*lens, setup, tokens.len(), until) {
-            let mut part =
-                Part { control: &mut *control, before: n_shared, size: until - n_shared, total: tokens.len() };
-            match prefix.keep(*lens, tokens, (n_shared, until), &mut part) {
-                Err(LensError::Cancelled) => return Ok(None),
-                kept => kept?,
-            }
-            n_fed = until;
-        }
-        let mut part = Part { control, before: n_fed, size: tokens.len() - n_fed, total: tokens.len() };
-        let fed = lens.feed(&tokens[n_fed..], Rows::Last, &mut part);
-        Ok(cancelled_or(fed)?.map(|logits| (n_shared, logits)))
-    }
-}
-
-fn cancelled_or<T>(fed: Result<T, LensError>) -> Result<Option<T>, EvalError> {
-    match fed {
-        Err(LensError::Cancelled) => Ok(None),
-        fed => Ok(Some(fed?)),
-    }
-}
-
-/// Continues a prompt greedily; `None` when cancelled.
-fn ask(
-    lens: &mut dyn Lens,
-    setup: &Setup,
-    asked: &Asked<'_>,
-    prefix: &mut Prefix,
-    control: &mut dyn Control,
-) -> Result<Option<(Generated, usize)>, EvalError> {
-    let Asked { tokens, answering, next } = *asked;
-    let started = Instant::now();
-    let mut begun = Begun { lens: &mut *lens, prefix, setup, tokens };
-    let Some((n_shared, mut logits)) = begun.feed(next, control)? else { return Ok(None) };
-    if answering.min_tokens > 0 {
-        for token in ends(lens, answering)? {
-            logits[token as usize] = f32::NEG_INFINITY;
-        }
-    }
-    let stop = Stop { max_tokens: answering.max_tokens, strings: answering.stop.clone(), eos: answering.eos };
-    let mut generation = Generation::new(lens, tokens, Sampler::new(&Sampling::default())?, &stop, started)?;
-    generation.take(Ok(logits))?;
-    while generation.step(lens, control)?.is_some() {}
-    generation.flush(lens)?;
-    let generated = generation.finish(lens);
-    Ok((generated.stop != StopReason::Cancelled).then_some((generated, n_shared)))
-}
-
-/// Tokens that an answer may not begin with where it has to have some: the model's end tokens, and the last one of every text that ends
-/// an answer, as the scripts name them.
-fn ends(lens: &dyn Lens, answering: &Answering) -> Result<Vec<u32>, EvalError> {
-    let model = lens.model();
-    let mut tokens = model.eos_tokens.clone();
-    for text in &answering.stop {
-        tokens.extend(lens.text()?.encode(text, false)?.last());
-    }
-    tokens.retain(|token| (*token as usize) < model.spec.vocab_size);
-    Ok(tokens)
 }

@@ -4,6 +4,9 @@ use longlens_core::lens::{Control, Lens, LensError, Rows, Sequence, Setup};
 use longlens_core::memory::CacheSize;
 use longlens_core::plan::Prefill;
 
+/// Shorter beginnings are computed again: a copy of the cache costs more.
+pub const LEAST_SHARED: usize = 32;
+
 /// Bytes of a cache that are kept a second time at most.
 const MOST_KEPT: usize = 2 << 30;
 

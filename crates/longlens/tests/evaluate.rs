@@ -193,6 +193,19 @@ fn a_dry_run_says_what_is_left() {
 }
 
 #[test]
+fn a_task_without_its_file_is_named_once() {
+    let sandbox = Sandbox::new();
+    let line = "evaluate ruler --samples 1 --lengths 600,700 --mode fixed --methods full;streaming";
+    let ran = sandbox.done(&format!("{line} --dry-run"));
+    assert_eq!(ran.stdout.matches("left out: ruler_qa_squad").count(), 1, "{}", ran.stdout);
+    sandbox.refused(
+        line,
+        1,
+        &["it is not there: ruler_qa_squad, ruler_qa_hotpot, ruler_file not run: ruler_vt:length=600"],
+    );
+}
+
+#[test]
 fn a_family_runs_on_the_files_that_its_folder_holds() {
     let sandbox = Sandbox::new();
     let row = json!({ "input": "who?", "context": "Anna did.", "answers": ["Anna"], "length": 2, "language": "en", "_id": "a" });

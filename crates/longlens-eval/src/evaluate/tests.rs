@@ -1,12 +1,13 @@
 use std::collections::{HashMap, HashSet};
 
-use longlens_core::lens::{CancelToken, TextCodec};
+use longlens_core::lens::{CancelToken, LensError, TextCodec};
 use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
 use longlens_core::scripted::{ScriptedLens, induction};
 use longlens_core::trace::RunRecord;
 
 use super::*;
+use crate::generate::StopReason;
 use crate::setup::fixed;
 use crate::tasks::{Ask, Disk};
 

@@ -84,7 +84,9 @@ use longlens_core::lens::LensError;
 use longlens_core::setting::Setting;
 use longlens_core::trace::RunRecord;
 use longlens_eval::EvalError;
-use longlens_eval::evaluate::{Attended, Counted, Entry, Outcome, Record, Run, Store, Subject, With, listing};
+use longlens_eval::evaluate::{
+    Attended, Counted, Entry, Outcome, Record, Run, Store, Subject, With, listing, without_amounts,
+};
 use longlens_eval::sample::{Prompt, Rule};
 use longlens_eval::tasks::{Ask, Files, TASKS, Task};
 use longlens_plot::color::Palette;
@@ -205,11 +207,15 @@ impl Asked {
         for (place, unit) in self.units.iter().enumerate() {
             let made = self.model.text(|codec| {
                 let mut work = host.work(format!("samples of {}", unit.task.info().name));
-                Ok(counted(None, &unit.task, &self.model.info.spec, codec, &files, &mut work))
+                let counted = counted(None, &unit.task, &self.model.info.spec, codec, &files, &mut work);
+                Ok(counted.and_then(|counted| unit.options.check(&counted).map(|()| counted)))
             });
             let mut made = match made? {
                 Err(error) if unit.of_family && error.lacks_a_file() => {
-                    left_out.push(unit.task.info().name);
+                    // at every length
+                    if !left_out.contains(&unit.task.info().name) {
+                        left_out.push(unit.task.info().name);
+                    }
                     refused.get_or_insert(error);
                     continue;
                 }
@@ -428,7 +434,7 @@ fn samples_table(records: &[Record], runs: Vec<RunRecord>) -> Table {
             Outcome::Answered(_) | Outcome::Skipped => None,
         };
         let columns = vec![
-            ("task", text(&record.task)),
+            ("task", text(&without_amounts(&record.setting))),
             ("id", text(&record.id)),
             ("length", record.length.map_or(Datum::Empty, count)),
             ("part", record.part.as_deref().map_or(Datum::Empty, text)),

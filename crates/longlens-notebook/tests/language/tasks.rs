@@ -36,6 +36,12 @@ fn samples_stand_one_by_one() {
         rig.say("let r = t.filter(|row| row.method == \"full\")[0]; [r.share, r.output.contains(r.answers)]"),
         "[1.0, true]"
     );
+    // settings of one task are told apart, by what the rows of scores call them
+    let both = "[\"passkey_chunkllama:samples=1\", \"passkey_chunkllama:samples=1,mode=fixed\"]";
+    for rows in ["samples", "scores"] {
+        let call = format!("evaluate({both}, #{{ lengths: [400], rows: \"{rows}\" }})[\"task\"]");
+        assert_eq!(rig.say(&call), "[\"passkey_chunkllama\", \"passkey_chunkllama:mode=fixed\"]", "{rows}");
+    }
 }
 
 #[test]
@@ -44,6 +50,13 @@ fn what_is_wrong_with_one_of_several_is_told_and_the_others_run() {
     let said =
         rig.say("let t = evaluate([\"passkey:depths=1\", \"ruler_vt\"], #{ lengths: [200], samples: 1 }); t.len()");
     assert!(said.contains("note: not run: ruler_vt") && said.ends_with('1'), "{said}");
+    let said = rig.say(
+        "let t = evaluate([\"passkey:depths=1\", \"needle:depths=1\"], #{ lengths: [300], samples: 1, limit: 60, too_long: \"cut\" }); t.len()",
+    );
+    assert!(said.contains("note: not run: needle") && said.contains("limit = 60") && said.ends_with('1'), "{said}");
+    // a task without a file is named once, however many lengths there are
+    let said = rig.say("evaluate(\"ruler\", #{ lengths: [400, 500], samples: 1, mode: \"fixed\" }).len()");
+    assert_eq!(said.matches("ruler_qa_squad").count(), 1, "{said}");
     let said = rig.say("evaluate([\"ruler_vt\", \"ruler_fwe\"], #{ lengths: [20], samples: 1 })");
     assert!(said.contains("Error: a `ruler_vt` prompt cannot be 20 tokens long"), "{said}");
 }

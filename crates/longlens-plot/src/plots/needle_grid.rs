@@ -64,7 +64,6 @@ const LEAST_PANEL: f64 = 120.0;
 /// Room between panels.
 const GAP: f64 = 14.0;
 const X_TITLE: &str = "length (tokens)";
-const Y_TITLE: &str = "depth of the needle (% of the text)";
 
 impl Figure for NeedleGrid {
     fn size(&self) -> (u32, u32) {
@@ -114,6 +113,14 @@ impl NeedleMeasure {
         match self {
             Self::Found => "needles found",
             Self::Score => "of a perfect answer",
+        }
+    }
+
+    /// What rows are; scores are also of tasks whose evidence is no needle.
+    fn depth(self) -> &'static str {
+        match self {
+            Self::Found => "depth of the needle (% of the text)",
+            Self::Score => "depth of the evidence (% of the text)",
         }
     }
 }
@@ -245,7 +252,7 @@ impl NeedleGrid {
             .map(|(row, label)| Tick::new(cells.cell(row, 0).center().1, label))
             .collect();
         frame::x_axis(scene, area, &x_ticks, if edges.bottom { X_TITLE } else { "" });
-        frame::y_axis(scene, area, &y_ticks, if edges.left { Y_TITLE } else { "" });
+        frame::y_axis(scene, area, &y_ticks, if edges.left { self.measure.depth() } else { "" });
 
         let n_trained = self.lengths.iter().filter(|length| **length <= self.trained_context).count();
         if n_trained < self.lengths.len() {

@@ -265,12 +265,9 @@ fn tell_done(terminal: &Terminal, asked: &Asked<'_>, done: &Done, n_kept: usize)
         }
         None => (),
     }
-    let left_out: Vec<_> = done.left_out.iter().map(|(at, _)| asked.units[*at].task.info().name).collect();
+    let left_out = distinct(done.left_out.iter().map(|(at, _)| asked.units[*at].task.info().name));
     if !left_out.is_empty() {
-        terminal.note(format_args!(
-            "left out, as no file is named for them, or it is not there: {}",
-            left_out.join(", ")
-        ))?;
+        terminal.note(without_files(&left_out))?;
     }
     // what is wrong with a task is wrong under every method
     let mut told: Vec<(String, String, usize)> = Vec::new();
@@ -287,6 +284,11 @@ fn tell_done(terminal: &Terminal, asked: &Asked<'_>, done: &Done, n_kept: usize)
         terminal.note(format_args!("not run: {task}{times}: {problem}"))?;
     }
     Ok(())
+}
+
+/// Tasks of a family that are passed over.
+fn without_files(names: &[&str]) -> String {
+    format!("left out, as no file is named for them, or it is not there: {}", names.join(", "))
 }
 
 /// The scaling that a unit asks for; nothing where it is the model's own.
@@ -321,6 +323,7 @@ fn tell_forecast(
     terminal.result(&units.collect::<Vec<_>>())?;
     let methods: Vec<_> = asked.units.iter().map(|unit| unit.settings.method.to_string()).collect();
     let (mut n_samples, mut n_before, mut seconds, mut n_tokens, mut bytes_most) = (0, 0, 0.0, 0, 0);
+    let mut left_out = Vec::new();
     for ((unit, method), forecast) in asked.units.iter().zip(&methods).zip(&forecast.units) {
         let method = format!("{}{}", brief::name(method, usize::MAX), conditions(unit));
         match forecast {
@@ -342,8 +345,13 @@ fn tell_forecast(
                     bytes::text(of.bytes)
                 ))?;
             }
+            // as it is under every method
             Err(problem) if unit.of_family => {
-                terminal.say(format_args!("left out: {}: {}", unit.task.info().name, problem.message))?;
+                let line = format!("left out: {}: {}", unit.task.info().name, problem.message);
+                if !left_out.contains(&line) {
+                    terminal.say(&line)?;
+                    left_out.push(line);
+                }
             }
             Err(problem) => {
                 terminal.say(format_args!("{}  {method}  {}: impossible: {problem}", unit.opening.model, unit.task))?;

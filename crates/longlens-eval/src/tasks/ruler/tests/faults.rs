@@ -108,10 +108,10 @@ fn a_prompt_that_cannot_be_as_short_is_refused() {
             &given(),
         ))
     };
-    insta::assert_snapshot!(ask("faithful", 500), @"a `niah_single_2` prompt cannot be 500 tokens long: the shortest that was drawn has 686, answer included | ask for at least 686 tokens, or for `mode=fixed`, whose prompts can be shorter than those of the script");
+    insta::assert_snapshot!(ask("faithful", 500), @"a `niah_single_2` prompt cannot be 500 tokens long: the shortest that was tried has 686, answer included | ask for at least 686 tokens, or for `mode=fixed`, whose prompts can be shorter than those of the script");
     assert_eq!(ask("fixed", 500), "4 samples");
-    insta::assert_snapshot!(ask("fixed", 128), @"a `niah_single_2` prompt cannot be 128 tokens long: the shortest that was drawn has 186, answer included | ask for at least 186 tokens");
-    insta::assert_snapshot!(say(samples("ruler_fwe:length=64", &Words, &given())), @"a `ruler_fwe` prompt cannot be 64 tokens long: the shortest that was drawn has 250, answer included | ask for at least 250 tokens");
+    insta::assert_snapshot!(ask("fixed", 128), @"a `niah_single_2` prompt cannot be 128 tokens long: the shortest that was tried has 186, answer included | ask for at least 186 tokens");
+    insta::assert_snapshot!(say(samples("ruler_fwe:length=64", &Words, &given())), @"a `ruler_fwe` prompt cannot be 64 tokens long: the shortest that was tried has 250, answer included | ask for at least 250 tokens");
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn answers_of_frequent_words_are_clear_where_faults_are_mended() {
     let made = ask("faithful").unwrap();
     let n = made[0].answers.iter().filter(|answer| text(&made[0].prompt).contains(&***answer)).count();
     assert!(n < 3, "{n} of three answers stand in the text");
-    insta::assert_snapshot!(say(ask("fixed")), @"a `ruler_fwe` prompt cannot be 260 tokens long: the shortest that was drawn has 363, answer included | ask for at least 363 tokens");
+    insta::assert_snapshot!(say(ask("fixed")), @"a `ruler_fwe` prompt cannot be 260 tokens long: the shortest that was tried has 363, answer included | ask for at least 363 tokens");
 }
 
 #[test]
