@@ -5,6 +5,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use longlens_eval::tasks::TASKS;
 use serde_json::{Value, json};
 
 mod common;
@@ -170,6 +171,21 @@ fn generated_tasks_run_on_the_embedded_model() {
             assert_eq!((heads.len(), heads[0].as_array().unwrap().len()), (4, 4));
         }
     }
+    // the mean that RULER's paper reports, of those tasks that ran, here and for the command that lists them
+    let means = told["means"].as_array().unwrap();
+    let names: Vec<_> = means.iter().map(|mean| mean["scorer"].as_str().unwrap()).collect();
+    assert_eq!(names, ["mean of all tasks", "mean of retrieval (NIAH)", "mean of aggregation"]);
+    assert_eq!(
+        (&means[0]["setting"], &means[0]["n_tasks"], &means[0]["n_of"]),
+        (&json!("ruler:mode=fixed"), &json!(11), &json!(13))
+    );
+    let of_ruler =
+        || rows.iter().filter(|row| TASKS.iter().any(|task| task.family == "ruler" && row["task"] == task.info.name));
+    let mean = of_ruler().map(|row| row["score"].as_f64().unwrap()).sum::<f64>() / of_ruler().count() as f64;
+    assert!((means[0]["score"].as_f64().unwrap() - mean).abs() < 1e-9 && of_ruler().count() == 11, "{mean}");
+    let listed = sandbox.done("results r").stdout;
+    assert!(listed.contains("longlens-tiny · ruler:mode=fixed · mean of all tasks, % of a perfect answer"), "{listed}");
+    assert!(listed.contains("11 samples a cell, 11 of 13 tasks"), "{listed}");
     let perplexity = rows.iter().find(|row| row["task"] == "perplexity").unwrap();
     assert!(perplexity["score"].as_f64().unwrap() > 1.0 && perplexity["n_scored"].as_u64().unwrap() > 1000);
 }

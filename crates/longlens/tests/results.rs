@@ -56,6 +56,11 @@ fn scores_are_those_that_evaluate_prints() {
     let again: Value = serde_json::from_str(&sandbox.done(evaluate).stdout).unwrap();
     let listed: Value = serde_json::from_str(&sandbox.done("results r --json").stdout).unwrap();
     assert_eq!(listed["rows"], again["rows"]);
+    assert_eq!(
+        (&listed["means"], listed["means"].as_array().unwrap().len()),
+        (&again["means"], 0),
+        "no family has two tasks"
+    );
     let csv = sandbox.done("results r --csv").stdout;
     assert!(csv.starts_with("model,method,") && csv.lines().count() == 1 + listed["rows"].as_array().unwrap().len());
 }

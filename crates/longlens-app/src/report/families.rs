@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use longlens_eval::evaluate::{Category, Compared, Record, categories, compare, is_averaged};
+use longlens_eval::evaluate::{Average, Compared, Record, averages, compare, is_averaged};
 use longlens_eval::scorers::Mode;
 use longlens_eval::stats::{Weighted, sum95};
-use longlens_eval::tasks::{TASKS, Task};
+use longlens_eval::tasks::Task;
 
 use super::subjects::{Subject, is_same, subject};
 use super::tables::{Against, Cell, Column, Scores, Table, Tables, holds, in_mode};
@@ -17,13 +17,6 @@ struct Group<'a> {
     template: &'a str,
     /// Tables of its tasks with their samples; several of a task that was run with several settings.
     tasks: Vec<(&'a Table, &'a [&'a Record])>,
-}
-
-/// What is averaged: a name, and the weight of every task in it.
-struct Average {
-    name: String,
-    n_of: usize,
-    weights: Vec<f64>,
 }
 
 /// A table for each family of which two tasks or more were run, and for each category of which two were.
@@ -45,67 +38,12 @@ pub fn tables(tables: &Tables, grouped: &[(String, Vec<&Record>)], pairs: &[(usi
         } else {
             format!(", {} mode, template {}", group.mode.name(), group.template)
         };
-        averages(group).into_iter().map(move |average| of_average(group, &average, &told, &tables.subjects, pairs))
+        let names: Vec<&str> = group.tasks.iter().map(|(table, _)| &*table.task).collect();
+        averages(group.family, &names)
+            .into_iter()
+            .map(move |average| of_average(group, &average, &told, &tables.subjects, pairs))
     });
     all.collect()
-}
-
-/// What is averaged of a family. The whole first.
-fn averages(group: &Group<'_>) -> Vec<Average> {
-    let categories = categories(group.family);
-    let is_in = |category: &Category, task: &&Task| category.holds(task);
-    // tasks that stand in no category of a family that has some are no part of what its paper reports
-    let is_counted = |task: &&Task| categories.is_empty() || categories.iter().any(|category| is_in(category, task));
-    let all = TASKS.iter().copied().filter(|task| task.family == group.family);
-    let n_of = all.filter(is_counted).count();
-    let mut averages: Vec<Average> =
-        average(group, "mean of all tasks".to_owned(), n_of, is_counted).into_iter().collect();
-    let of_categories = categories.iter().filter_map(|category| {
-        average(group, format!("mean of {}", category.name), category.tasks.len(), |task| is_in(category, task))
-    });
-    let of_categories: Vec<Average> = of_categories.collect();
-    if group.family == "longbench" {
-        averages.extend(mean_of_english(group, categories));
-    }
-    averages.extend(of_categories);
-    averages
-}
-
-fn average(group: &Group<'_>, name: String, n_of: usize, is_in: impl Fn(&&Task) -> bool) -> Option<Average> {
-    let (n, weights) = weights(group, is_in);
-    (n > 1).then_some(Average { name, n_of, weights })
-}
-
-/// The average of `LongBench`'s own table: of its six English categories, each the mean of its tasks.
-fn mean_of_english(group: &Group<'_>, categories: &[Category]) -> Option<Average> {
-    let of_categories = categories[..6].iter().map(|category| weights(group, |task| category.holds(task)));
-    let parts: Vec<Vec<f64>> = of_categories.filter(|(n, _)| *n > 0).map(|(_, weights)| weights).collect();
-    let mean = |at: usize| parts.iter().map(|part| part[at]).sum::<f64>() / parts.len() as f64;
-    (parts.len() > 1).then(|| Average {
-        name: format!("mean of {} of 6 English categories", parts.len()),
-        n_of: categories[..6].iter().map(|category| category.tasks.len()).sum(),
-        weights: (0..group.tasks.len()).map(mean).collect(),
-    })
-}
-
-/// How many tasks are in a mean, and the weight of each: a task that was run with several settings counts once.
-fn weights(group: &Group<'_>, is_in: impl Fn(&&Task) -> bool) -> (usize, Vec<f64>) {
-    let names: Vec<Option<&str>> = group
-        .tasks
-        .iter()
-        .map(|(table, _)| Task::named(&table.task).filter(&is_in).map(|task| task.info.name))
-        .collect();
-    let n = distinct(&names);
-    let times = |name: &str| names.iter().flatten().filter(|other| **other == name).count();
-    let weight = |name: Option<&str>| name.map_or(0.0, |name| 1.0 / (n * times(name)) as f64);
-    (n, names.iter().copied().map(weight).collect())
-}
-
-fn distinct(names: &[Option<&str>]) -> usize {
-    let mut names: Vec<&str> = names.iter().flatten().copied().collect();
-    names.sort_unstable();
-    names.dedup();
-    names.len()
 }
 
 /// A task of an average.

@@ -1,6 +1,8 @@
 //! Families of tasks as their papers report them: the mean over tasks, and over the tasks of a category.
 
-use crate::tasks::Task;
+use std::collections::BTreeSet;
+
+use crate::tasks::{TASKS, Task};
 
 /// Tasks of a family that its paper averages together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,6 +11,17 @@ pub struct Category {
     pub name: &'static str,
     /// Its tasks; the task's name, or what follows the family's name in it.
     pub tasks: &'static [&'static str],
+}
+
+/// A mean over tasks of a family.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Average {
+    /// What it is the mean of.
+    pub name: String,
+    /// How many tasks it is of where all were run.
+    pub n_of: usize,
+    /// How much each task that was run counts in it; together 1.
+    pub weights: Vec<f64>,
 }
 
 /// RULER's four categories (arXiv:2404.06654, section 3).
@@ -69,6 +82,51 @@ pub fn categories(family: &str) -> &'static [Category] {
     }
 }
 
+/// The means of a family's tasks as its paper reports them, of which two or more were run: that of all tasks first. A task that stands
+/// several times, since it was run with several settings, counts once in all.
+pub fn averages(family: &str, tasks: &[&str]) -> Vec<Average> {
+    let categories = categories(family);
+    // tasks that stand in no category of a family that has some are no part of what its paper reports
+    let is_counted = |task: &Task| categories.is_empty() || categories.iter().any(|category| category.holds(task));
+    let n_of = TASKS.iter().filter(|task| task.family == family && is_counted(task)).count();
+    let mut averages: Vec<Average> =
+        average(tasks, "mean of all tasks".to_owned(), n_of, is_counted).into_iter().collect();
+    if family == "longbench" {
+        averages.extend(mean_of_english(tasks, categories));
+    }
+    averages.extend(categories.iter().filter_map(|category| {
+        average(tasks, format!("mean of {}", category.name), category.tasks.len(), |task| category.holds(task))
+    }));
+    averages
+}
+
+fn average(tasks: &[&str], name: String, n_of: usize, is_in: impl Fn(&Task) -> bool) -> Option<Average> {
+    let (n, weights) = weights(tasks, is_in);
+    (n > 1).then_some(Average { name, n_of, weights })
+}
+
+/// The average of `LongBench`'s own table: of its six English categories, each the mean of its tasks.
+fn mean_of_english(tasks: &[&str], categories: &[Category]) -> Option<Average> {
+    let of_categories = categories[..6].iter().map(|category| weights(tasks, |task| category.holds(task)));
+    let parts: Vec<Vec<f64>> = of_categories.filter(|(n, _)| *n > 0).map(|(_, weights)| weights).collect();
+    let mean = |at: usize| parts.iter().map(|part| part[at]).sum::<f64>() / parts.len() as f64;
+    (parts.len() > 1).then(|| Average {
+        name: format!("mean of {} of 6 English categories", parts.len()),
+        n_of: categories[..6].iter().map(|category| category.tasks.len()).sum(),
+        weights: (0..tasks.len()).map(mean).collect(),
+    })
+}
+
+/// How many tasks are in a mean, and how much each counts.
+fn weights(tasks: &[&str], is_in: impl Fn(&Task) -> bool) -> (usize, Vec<f64>) {
+    let names: Vec<Option<&str>> =
+        tasks.iter().map(|name| Task::named(name).filter(|task| is_in(task)).map(|_| *name)).collect();
+    let n = names.iter().flatten().collect::<BTreeSet<_>>().len();
+    let times = |name: &str| names.iter().flatten().filter(|other| **other == name).count();
+    let weight = |name: Option<&str>| name.map_or(0.0, |name| 1.0 / (n * times(name)) as f64);
+    (n, names.iter().copied().map(weight).collect())
+}
+
 impl Category {
     /// Whether a task belongs to it.
     pub fn holds(&self, task: &Task) -> bool {
@@ -81,7 +139,6 @@ impl Category {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tasks::TASKS;
 
     #[test]
     fn every_task_of_a_category_is_one_of_its_family() {

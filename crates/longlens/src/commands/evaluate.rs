@@ -13,7 +13,7 @@ use longlens_app::settings::params::param;
 use longlens_app::sweep::{Axes, Done, Job, Shard, Unit, forecast, run as run_sweep};
 use longlens_core::brief;
 use longlens_core::methods::Method;
-use longlens_eval::evaluate::{Options, Record, Row, Summary, TooLong, summarize};
+use longlens_eval::evaluate::{Options, Record, Row, Summary, TooLong, means, summarize};
 use longlens_eval::tasks::Disk;
 use serde_json::json;
 
@@ -192,7 +192,7 @@ fn carry_out(terminal: &Terminal, asked: &Asked<'_>) -> Result<(), Failure> {
     }
     let records = results.records().map_err(Failure::met)?;
     let summary = summary(asked, &done, &records);
-    terminal.result(&json!({ "rows": summary.rows, "done": tallies(&done) }))?;
+    terminal.result(&json!({ "rows": summary.rows, "means": means(&summary.rows), "done": tallies(&done) }))?;
     tell(terminal, &summary)?;
     tell_done(terminal, asked, &done, n_before)?;
     if done.is_cancelled {

@@ -7,7 +7,7 @@ use longlens_app::export::{Format, check, export};
 use longlens_app::report::name_of;
 use longlens_app::results::columns::{Column, SAMPLES, SCORES};
 use longlens_app::results::{Answer, Results};
-use longlens_eval::evaluate::Summary;
+use longlens_eval::evaluate::{Summary, means};
 use serde_json::{Value, json};
 
 use super::evaluate::table::blocks;
@@ -58,7 +58,7 @@ fn list(terminal: &Terminal, args: &ResultsArgs, folder: &Path) -> Result<(), Fa
     if args.csv {
         return csv(terminal, &Answer::of(SCORES, &summary.rows));
     }
-    terminal.result(&json!({ "rows": summary.rows }))?;
+    terminal.result(&json!({ "rows": summary.rows, "means": means(&summary.rows) }))?;
     blocks(&summary).iter().try_for_each(|block| terminal.say(block))?;
     terminal.note(format_args!("{n_samples} samples"))
 }

@@ -1,10 +1,10 @@
-//! Scores as tables: a block for each model and task, a line for each method, a column for each length or part.
+//! Scores as tables: a block for each model and task, and for each mean over tasks; a line for each method, a column for each length or part.
 
 use std::fmt::Write;
 
 use longlens_app::distinct::distinct;
 use longlens_app::report::{Subject, subjects_of_rows};
-use longlens_eval::evaluate::{Row, Summary};
+use longlens_eval::evaluate::{FamilyMean, Row, Summary, means};
 use longlens_eval::tasks::Task;
 
 /// The blocks, as texts.
@@ -12,12 +12,34 @@ pub fn blocks(summary: &Summary) -> Vec<String> {
     let of = |row: &Row| (row.model.clone(), row.setting.clone(), row.task_version, row.scorer.clone());
     let block_of = |block| {
         let rows: Vec<&Row> = summary.rows.iter().filter(|row| of(row) == block).collect();
-        self::block(&rows)
+        self::block(&rows, &|_| None)
     };
-    distinct(summary.rows.iter().map(of)).into_iter().map(block_of).collect()
+    let mut blocks: Vec<String> = distinct(summary.rows.iter().map(of)).into_iter().map(block_of).collect();
+    let means = means(&summary.rows);
+    for block in distinct(means.iter().map(|mean| of(&mean.row))) {
+        let own: Vec<&FamilyMean> = means.iter().filter(|mean| of(&mean.row) == block).collect();
+        let rows: Vec<&Row> = own.iter().map(|mean| &mean.row).collect();
+        let most = own.iter().map(|mean| mean.n_tasks).max();
+        let fewer = |row: &Row| {
+            let mean = own.iter().find(|mean| std::ptr::from_ref(&mean.row) == std::ptr::from_ref(row))?;
+            (Some(mean.n_tasks) < most).then(|| format!("of {}", mean.n_tasks))
+        };
+        blocks.push(format!("{}, {}", self::block(&rows, &fewer), tasks_of(&own)));
+    }
+    blocks
 }
 
-fn block(rows: &[&Row]) -> String {
+/// Of how many tasks means are.
+fn tasks_of(means: &[&FamilyMean]) -> String {
+    let counts = || means.iter().map(|mean| mean.n_tasks);
+    let (least, most) = (counts().min().unwrap_or(0), counts().max().unwrap_or(0));
+    let n_of = means.iter().map(|mean| mean.n_of).max().unwrap_or(0);
+    let n = if least == most { most.to_string() } else { format!("{least} to {most}") };
+    if least == n_of { format!("{n} tasks") } else { format!("{n} of {n_of} tasks") }
+}
+
+/// `more` is what stands behind a score.
+fn block(rows: &[&Row], more: &dyn Fn(&Row) -> Option<String>) -> String {
     let columns = distinct(rows.iter().map(|row| column(row)));
     let subjects = subjects_of_rows(rows.iter().copied());
     let limits = distinct(rows.iter().map(|row| row.limit.as_deref()));
@@ -46,7 +68,10 @@ fn block(rows: &[&Row]) -> String {
     let mut text = format!("{} · {}{version} · {what}\n", first.model, first.setting);
     let cell = |(subject, limit): &(&Subject, Option<&str>), column_of: &String| {
         let is_own = |row: &&&Row| row.limit.as_deref() == *limit && subject.has_row(row) && column(row) == *column_of;
-        rows.iter().find(is_own).map_or_else(|| "-".to_owned(), |row| score(row))
+        rows.iter().find(is_own).map_or_else(
+            || "-".to_owned(),
+            |row| [score(row)].into_iter().chain(more(row)).collect::<Vec<_>>().join(" "),
+        )
     };
     let cells: Vec<Vec<String>> =
         lines.iter().map(|line| columns.iter().map(|column| cell(line, column)).collect()).collect();
