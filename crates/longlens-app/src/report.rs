@@ -7,9 +7,12 @@
 use std::path::Path;
 
 use longlens_eval::evaluate::Record;
+use longlens_eval::tasks::needle::colours;
 use longlens_plot::color::Palette;
 use longlens_plot::page::{Document, SHARED, STYLE, TOOLS};
 use serde_json::{Map, Value, json};
+
+use crate::distinct::distinct;
 
 mod beside;
 mod families;
@@ -86,7 +89,14 @@ impl Report<'_> {
             "heads": heads::packed(&attention(records, &tables)),
             "beside": beside(records, &tables),
             "origins": origins(records),
-            "palettes": { "viridis": palette(Palette::Viridis), "needle": palette(Palette::RedYellowGreen) },
+            "looks": {
+                "viridis": { "stops": palette(Palette::Viridis), "most": 100 },
+                "needle": { "stops": palette(Palette::RedYellowGreen), "most": 100.0 * colours::DATA_ENGINEERING },
+                "chunk_llama": {
+                    "stops": palette(Palette::RedYellowGreen), "most": 100.0 * colours::CHUNK_LLAMA,
+                    "lengths": colours::columns(&distinct(records.iter().filter_map(|record| record.length))),
+                },
+            },
             "samples": samples::columns(records, &tables),
         });
         let Value::Object(data) = data else { unreachable!("an object was written") };

@@ -127,7 +127,7 @@ impl Unit {
         let of_family = tasks.len() > 1;
         for mut task in tasks {
             let mut settings = settings.clone();
-            for name in ["length", "samples", "seed", "mode", "template", "haystack"] {
+            for name in OF_TASKS {
                 let has = task.info().params.iter().any(|param| param.name == name);
                 // what a task says of itself is meant for it alone
                 if let Some(value) = get(name).filter(|_| has && !task.is_given(name)) {
@@ -165,6 +165,9 @@ pub fn tasks(text: &str) -> Result<Vec<Setting>, Problem> {
     of_family.iter().map(|task| Ok(Task::parse(&with(task))?)).collect()
 }
 
+/// Settings of tasks that have them, under names without the task's.
+const OF_TASKS: [&str; 6] = ["length", "samples", "seed", "mode", "template", "haystack"];
+
 /// Sets `NAME.PARAMETER`: where the name is that of a method, a scaling or a task, it is for runs of that one; `method.`, `rope.` and
 /// `task.` are for all.
 fn set_within(key: &str, value: &str, task: &mut Setting, settings: &mut Settings) -> Result<(), Problem> {
@@ -183,6 +186,18 @@ fn set_within(key: &str, value: &str, task: &mut Setting, settings: &mut Setting
         settings.rope = Some(rope.clone().with(name, &read)?);
     }
     Ok(())
+}
+
+/// Whether a setting of this name changes a run.
+fn is_taken(key: &str, unit: &Unit) -> bool {
+    let task = unit.task.info();
+    let Some((owner, _)) = key.split_once('.') else {
+        return !OF_TASKS.contains(&key) || task.params.iter().any(|param| param.name == key);
+    };
+    let method = unit.settings.method.setting().map(|setting| setting.info().name);
+    let is_of_rope =
+        unit.settings.rope.as_ref().is_some_and(|rope| ["rope", rope.setting().info().name].contains(&owner));
+    ["task", "method", task.name].contains(&owner) || Some(owner) == method || is_of_rope
 }
 
 fn truth(name: &str, text: &str) -> Result<bool, Problem> {

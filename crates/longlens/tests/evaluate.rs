@@ -185,7 +185,7 @@ fn generated_tasks_run_on_the_embedded_model() {
     assert!((means[0]["score"].as_f64().unwrap() - mean).abs() < 1e-9 && of_ruler().count() == 11, "{mean}");
     let listed = sandbox.done("results r").stdout;
     assert!(listed.contains("longlens-tiny · ruler:mode=fixed · mean of all tasks, % of a perfect answer"), "{listed}");
-    assert!(listed.contains("11 samples a cell, 11 of 13 tasks"), "{listed}");
+    assert!(listed.contains("11 samples a cell; 11 of 13 tasks"), "{listed}");
     let perplexity = rows.iter().find(|row| row["task"] == "perplexity").unwrap();
     assert!(perplexity["score"].as_f64().unwrap() > 1.0 && perplexity["n_scored"].as_u64().unwrap() > 1000);
 }
@@ -206,6 +206,24 @@ fn a_dry_run_says_what_is_left() {
     let set = "--set length=512 --set method=full --set rope=linear:factor=2 --set trained_context=512";
     let ran = sandbox.done(&format!("sweep sweep.toml --dry-run {set}"));
     assert!(ran.stdout.contains("full (rope linear:factor=2, trained on 512)"), "{}", ran.stdout);
+}
+
+#[test]
+fn settings_that_change_nothing_are_told() {
+    let sandbox = Sandbox::new();
+    sandbox.write("hay.txt", "It rained. ".repeat(300));
+    let ran = sandbox.done("evaluate passkey:samples=1,depths=1 --lengths 256 --haystack hay.txt --mode fixed");
+    for name in ["haystack", "mode"] {
+        assert!(ran.stderr.contains(&format!("`{name}` changes nothing: no run has it")), "{}", ran.stderr);
+    }
+    let ran = sandbox.done("evaluate passkey:samples=1,depths=1 niah_single_1 --lengths 512 --samples 1 --mode fixed");
+    assert!(!ran.stderr.contains("changes nothing"), "a task has it: {}", ran.stderr);
+    sandbox.write("sweep.toml", SWEEP);
+    let set = "--set length=512 --set method=full --set self_extend.group_size=2,4 --set rope.factor=2";
+    let ran = sandbox.done(&format!("sweep sweep.toml --dry-run {set}"));
+    for name in ["self_extend.group_size", "rope.factor"] {
+        assert!(ran.stderr.contains(&format!("`{name}` changes nothing")), "{}", ran.stderr);
+    }
 }
 
 #[test]

@@ -126,6 +126,11 @@ fn files_of_repositories_are_scored_whole() {
     let by_length: Value =
         serde_json::from_str(&sandbox.done("score --predictions trec.jsonl --task trec_e --json").stdout).unwrap();
     assert_eq!(by_length["scored"]["score"], json!({ "0-4k": 100.0, "4-8k": null, "8k+": 0.0 }));
+    // tasks may be called as they are listed
+    assert_eq!(sandbox.done("score --predictions trec.jsonl --task longbench_trec").stdout, "50.0\n");
+    let listed = sandbox.done("score --predictions trec.jsonl --task longbench_e_trec --json");
+    let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
+    assert_eq!(listed["scored"]["score"], by_length["scored"]["score"]);
     sandbox.refused("score --predictions trec.jsonl --task news", 1, &["does not know the task `news`", "narrativeqa"]);
 
     let leval = |pred: &str, gt: &str| json!({ "query": "", "gt": gt, "m-7b_pred": pred, "evaluation": "exam" });

@@ -8,7 +8,8 @@ use longlens_core::{methods, rope};
 use longlens_eval::tasks::TASKS;
 use toml::{Table, Value};
 
-use super::Unit;
+use super::{Unit, is_taken};
+use crate::distinct::distinct;
 use crate::problem::Problem;
 
 /// What a sweep may say of its runs, with what it means.
@@ -99,6 +100,14 @@ impl Axes {
             }
         }
         Ok(axes)
+    }
+
+    /// Names of settings that change none of the runs, since no task, method or scaling of them has it.
+    pub fn idle(&self, units: &[Unit]) -> Vec<String> {
+        let lists = self.grid.iter().chain(self.zip.iter().flatten()).map(|(name, _)| name);
+        let single = self.fixed.iter().chain(self.list.iter().flatten()).map(|(name, _)| name);
+        let names = distinct(single.chain(lists).cloned());
+        names.into_iter().filter(|name| !units.iter().any(|unit| is_taken(name, unit))).collect()
     }
 
     /// Adds an axis of values, as `--set method.group_size=1,2,4` names them. Values with commas of their own are separated by `;`.

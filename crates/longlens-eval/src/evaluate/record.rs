@@ -212,13 +212,16 @@ impl Record {
     }
 }
 
-/// The number of a score, a truth value as 0 or 1; of several measures their geometric mean, or ROUGE-L. `None` where the script raises an
-/// exception.
+/// The number of a score, a truth value as 0 or 1; of several measures their geometric mean, or ROUGE-L, and of L-Eval's two about a fiction
+/// the mean, as its script has it. `None` where the script raises an exception.
 pub fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Bool(hit) => Some(f64::from(u8::from(*hit))),
         Value::Number(number) => number.as_f64(),
-        Value::Object(measures) => ["geometric_mean", "rougeL"].iter().find_map(|name| measures.get(*name)?.as_f64()),
+        Value::Object(measures) => {
+            let of = |name: &str| measures.get(name)?.as_f64();
+            of("geometric_mean").or_else(|| of("rougeL")).or_else(|| Some(f64::midpoint(of("loyalty")?, of("fact")?)))
+        }
         _ => None,
     }
 }

@@ -5,6 +5,7 @@ use longlens_core::methods::Method;
 use longlens_core::rope::RopeScaling;
 use longlens_core::scripted::{ScriptedLens, induction};
 use longlens_core::trace::RunRecord;
+use serde_json::Value;
 
 use super::*;
 use crate::generate::StopReason;
@@ -440,4 +441,29 @@ fn samples_that_two_settings_share_belong_to_both() {
     assert_eq!((tally.n_before, tally.n_run), (1, 5), "the middle of the first trial is there");
     let rows = summarize(&store.records).rows;
     assert_eq!(rows.iter().map(|row| (&*row.setting, row.n)).collect::<Vec<_>>(), [("passkey", 6)]);
+}
+
+#[test]
+fn every_kind_of_score_is_a_number() {
+    // measures of a sample, as the scorers that tasks name give them
+    let scores = [
+        (json!(true), 1.0),
+        (json!(0.25), 0.25),
+        (json!({ "rouge1": 30.0, "rouge2": 10.0, "rougeL": 20.0 }), 20.0),
+        (json!({ "loyalty": 100.0, "fact": 50.0 }), 75.0),
+    ];
+    for (score, right) in scores {
+        assert_eq!(number(&score).unwrap().to_string(), f64::to_string(&right), "{score}");
+    }
+    assert_eq!(number(&Value::Null), None, "the script fails");
+    // a perfect answer has all of its scale whatever the task
+    let fields = [("prediction", json!("True [fact: False]")), ("references", json!(["True [fact: False]"]))];
+    let row = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let scorer = crate::scorers::Scorer::named("leval_judge").unwrap();
+    assert_eq!(
+        number(&scorer.score(&row, crate::scorers::Mode::Faithful).unwrap()),
+        Some(scorer.scale),
+        "{}",
+        scorer.name
+    );
 }

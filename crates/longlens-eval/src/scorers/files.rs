@@ -44,6 +44,7 @@ pub struct FileScore {
 pub fn score_file(file: PredictionFile<'_>, mode: Mode) -> Result<FileScore, EvalError> {
     let name = file.path.file_name().unwrap_or_default().to_string_lossy();
     let task = file.task.unwrap_or_else(|| name.split('.').next().unwrap_or_default());
+    let (task, is_by_length) = data_set(task);
     let text = read_text(file.path)?;
     if let Some(by_id) = texts_by_id(&text) {
         return scrolls(file, task, by_id, mode);
@@ -60,7 +61,6 @@ pub fn score_file(file: PredictionFile<'_>, mode: Mode) -> Result<FileScore, Eva
     let mut row = Map::new();
     row.insert("task".into(), json!(task));
     let (scorer, field, gold) = if has("pred") && has("answers") {
-        let is_by_length = task.ends_with("_e");
         row.insert("all_classes".into(), rows[0].fields.get("all_classes").cloned().unwrap_or_default());
         if is_by_length {
             row.insert("lengths".into(), column(file.path, &rows, "length", Value::is_u64, "a whole number")?);
@@ -68,15 +68,14 @@ pub fn score_file(file: PredictionFile<'_>, mode: Mode) -> Result<FileScore, Eva
         let scorer = if is_by_length { "longbench_e_corpus" } else { "longbench_corpus" };
         (scorer, "pred", column(file.path, &rows, "answers", is_texts, "a list of texts")?)
     } else if has("pred") && has("outputs") {
-        let own = task.strip_prefix("ruler_").unwrap_or(task);
-        if !RULER.iter().any(|begin| own.starts_with(begin)) && own != "qa" && own != "niah" {
+        if !RULER.iter().any(|begin| task.starts_with(begin)) && task != "qa" && task != "niah" {
             return Err(EvalError::File {
                 path: file.path.to_owned(),
                 problem: format!("no task of RULER is called `{task}`"),
                 help: "say which it is of: niah_single_1, niah_multikey_2, …, vt, cwe, fwe, qa_1, qa_2".into(),
             });
         }
-        let is_any = own.starts_with("qa");
+        let is_any = task.starts_with("qa");
         let scorer = if is_any { "ruler_string_match_part_corpus" } else { "ruler_string_match_all_corpus" };
         (scorer, "pred", column(file.path, &rows, "outputs", is_texts, "a list of texts")?)
     } else if has("gt") && has("evaluation") {
@@ -87,6 +86,13 @@ pub fn score_file(file: PredictionFile<'_>, mode: Mode) -> Result<FileScore, Eva
     row.insert("prediction".into(), column(file.path, &rows, field, Value::is_string, "a text")?);
     row.insert("references".into(), gold);
     finish(file.path, task, (scorer, Some(field)), &row, mode)
+}
+
+/// The name that a repository has for a task, which may be called as `longlens tasks` lists it, and whether it is one of LongBench-E.
+fn data_set(task: &str) -> (&str, bool) {
+    const FAMILIES: [&str; 6] = ["longbench_e_", "longbench_", "leval_", "scrolls_", "fewshot_", "ruler_"];
+    let family = FAMILIES.into_iter().find(|family| task.starts_with(family));
+    (task.strip_prefix(family.unwrap_or_default()).unwrap_or(task), family == Some(FAMILIES[0]) || task.ends_with("_e"))
 }
 
 /// How names of RULER's tasks begin.

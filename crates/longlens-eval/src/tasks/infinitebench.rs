@@ -7,7 +7,7 @@
 use longlens_core::setting::Info;
 use serde_json::Value;
 
-use super::{ALL, Ask, Mean, Samples, Task, file, template};
+use super::{ALL, Ask, MODE, Mean, Samples, Task, file, template};
 use crate::error::EvalError;
 use crate::rows::{self, Row};
 use crate::sample::{Answering, Rule, Sample};
@@ -20,7 +20,7 @@ macro_rules! tasks {
                 title: concat!("InfiniteBench: ", $name),
                 source: "thunlp/InfLLM: benchmark/pred.py, data of OpenBMB/InfiniteBench, arXiv:2402.13718",
                 summary: $summary,
-                params: &[file("file", "rows of the data set, or the folder that they lie in"), ALL, template("model")],
+                params: &[file("file", "rows of the data set, or the folder that they lie in"), ALL, MODE, template("model")],
             },
             version: 1,
             family: "infinitebench",

@@ -49,7 +49,8 @@ impl Task {
                 "the search for the length tries no more words than there are, where the script fails; a prompt that needs more is refused"
             }
             "ruler_fwe" => "there are words enough for the three most frequent ones to be clear",
-            "niah_multivalue" | "ruler_qa_squad" | "ruler_qa_hotpot" => "",
+            "niah_multivalue" | "ruler_qa_squad" | "ruler_qa_hotpot" | "ruler_file" => "",
+            _ if matches!(self.family, "fewshot" | "scrolls" | "infinitebench") => "",
             _ if self.family == "longbench" || self.family == "longbench_e" => {
                 "`max_length` holds prompt, wrapping and answer, where the script counts the prompt alone before it cuts and wraps it"
             }
@@ -64,8 +65,8 @@ impl Task {
         };
         let parts = [
             (true, own),
-            (self.family == "ruler", RULER),
-            (self.family == "ruler" && !["ruler_cwe", "ruler_fwe"].contains(&name), RULER_STEPS),
+            (self.family == "ruler" && name != "ruler_file", RULER),
+            (self.family == "ruler" && !["ruler_cwe", "ruler_fwe", "ruler_file"].contains(&name), RULER_STEPS),
             (!matches!(self.family, "perplexity" | "passkey"), SCORERS),
         ];
         let parts: Vec<&str> =

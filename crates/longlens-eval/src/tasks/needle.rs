@@ -220,7 +220,8 @@ fn grid(ask: &Ask<'_>, script: Script) -> Result<Samples, EvalError> {
     let turns = if is_turns { Turns::taken(ask.codec)? } else { Turns::Three };
     let mut notes = haystack.notes.clone();
     notes.extend(turns.note());
-    if ask.text(HAYSTACK.name).is_some() {
+    let is_folder = |name: String| ask.files.folder(&name).is_ok_and(|files| files.is_some());
+    if ask.text(HAYSTACK.name).is_some_and(is_folder) {
         notes
             .push("files of a haystack are read in the order of their names; the script takes that of the disk".into());
     }

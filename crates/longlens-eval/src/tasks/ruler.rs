@@ -274,6 +274,7 @@ pub static STORED: Task = Task {
                 default: longlens_core::setting::Fallback::Word("auto"),
                 help: "the kind of task, which decides length and scorer of answers; by the words that begin an answer when not given",
             },
+            MODE,
             template("off"),
         ],
     },

@@ -9,7 +9,7 @@ use longlens_core::setting::{Fallback, Info, Kind, Param};
 
 use self::few_shot::few_shot;
 use self::zero_shot::zero_shot;
-use super::{ALL, Mean, Task, file};
+use super::{ALL, MODE, Mean, Task, file};
 use crate::error::EvalError;
 use crate::rows::{self, Row};
 use crate::sample::Answering;
@@ -27,8 +27,9 @@ const MAX_LENGTH: Param = Param {
     help: "tokens of prompt and answer, longer documents are cut (the script's 16k is 16000)",
 };
 
-const FEW_SHOT: &[Param] = &[file("file", "rows with examples, or the folder that they lie in"), MAX_LENGTH, ALL];
-const ZERO_SHOT: &[Param] = &[file("file", "rows of the data set, or the folder that they lie in"), MAX_LENGTH, ALL];
+const FEW_SHOT: &[Param] = &[file("file", "rows with examples, or the folder that they lie in"), MAX_LENGTH, ALL, MODE];
+const ZERO_SHOT: &[Param] =
+    &[file("file", "rows of the data set, or the folder that they lie in"), MAX_LENGTH, ALL, MODE];
 
 macro_rules! tasks {
     ($($name:literal, $mean:expr, $summary:literal;)+) => {

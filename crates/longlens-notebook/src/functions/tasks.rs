@@ -134,7 +134,8 @@ fn evaluate(context: &NativeCallContext, tasks: &Dynamic, options: Map) -> Retur
     let model = calls::model(&host, &mut options)?;
     let of = options.word("rows", &["scores", "depths", "samples"])?;
     let file = options.text("file")?;
-    let units = units(tasks, &mut options)?;
+    let (units, idle) = units(tasks, &mut options)?;
+    host.caution(&idle);
     let asked =
         Asked { units, methods: calls::methods(&mut options)?, conditions: calls::conditions(&mut options)?, model };
     let mut kept = Kept::open(&host, file.as_deref())?;
@@ -167,8 +168,8 @@ fn scores_table(table: &Table, by_depth: bool) -> Returned<Table> {
     Ok(kept)
 }
 
-/// The tasks at every length, each once.
-fn units(tasks: &Dynamic, options: &mut Options) -> Returned<Vec<Unit>> {
+/// The tasks at every length, each once, and what is to be told of options that none of them has.
+fn units(tasks: &Dynamic, options: &mut Options) -> Returned<(Vec<Unit>, Vec<String>)> {
     let named = each(tasks, |task| task.clone().into_string().ok())
         .ok_or_else(|| wrong("what `evaluate` runs", "a task or a list of them, as \"ruler_vt\"", tasks))?;
     if named.is_empty() {
@@ -192,7 +193,9 @@ fn units(tasks: &Dynamic, options: &mut Options) -> Returned<Vec<Unit>> {
         axes.fixed.extend(options.text(name)?.map(|text| (name.to_owned(), text)));
     }
     axes.fixed.extend(options.flag("attention")?.map(|flag| ("attention".to_owned(), flag.to_string())));
-    axes.units().map_err(raise)
+    let units = axes.units().map_err(raise)?;
+    let idle = axes.idle(&units).into_iter().map(|name| format!("`{name}` changes nothing: no run has it"));
+    Ok((units, idle.collect()))
 }
 
 impl Asked {

@@ -57,7 +57,9 @@ pub fn run(args: &EvaluateArgs) -> Result<(), Failure> {
         ));
     }
     let axes = axes(args, &config, tasks)?;
-    let asked = Asked { units: axes.units()?, out: config.out.as_deref(), running: &args.running };
+    let units = axes.units()?;
+    tell_idle(&terminal, &axes.idle(&units))?;
+    let asked = Asked { units, out: config.out.as_deref(), running: &args.running };
     carry_out(&terminal, &asked)
 }
 
@@ -130,13 +132,21 @@ pub fn sweep(args: &SweepArgs) -> Result<(), Failure> {
     if !args.running.dry_run {
         claim_folder(&sweep.out, &sweep.name)?;
     }
+    tell_idle(&terminal, &sweep.idle)?;
     carry_out(&terminal, &Asked { units: sweep.units, out: Some(&sweep.out), running: &args.running })
+}
+
+/// Says which settings change nothing.
+fn tell_idle(terminal: &Terminal, names: &[String]) -> Result<(), Failure> {
+    names.iter().try_for_each(|name| terminal.note(format_args!("`{name}` changes nothing: no run has it")))
 }
 
 /// What a sweep's file asks for.
 struct Sweep {
     name: String,
     units: Vec<Unit>,
+    /// Names of settings that change none of them.
+    idle: Vec<String>,
     out: PathBuf,
 }
 
@@ -156,12 +166,13 @@ impl Sweep {
         let mut axes = Axes::of(&table).map_err(in_file)?;
         set.iter().try_for_each(|set| axes.set(set))?;
         let units = axes.units().map_err(in_file)?;
+        let idle = axes.idle(&units);
         let named = |key: &str| table.get(key).and_then(toml::Value::as_str).map(str::to_owned);
         let stem = file.file_stem().map_or_else(|| "sweep".to_owned(), |stem| stem.to_string_lossy().into_owned());
         let beside = file.parent().unwrap_or(Path::new(""));
         let name = named("name").unwrap_or_else(|| stem.clone());
         let out = out.map_or_else(|| beside.join(named("out").unwrap_or(stem)), Path::to_owned);
-        Ok(Self { name, units, out })
+        Ok(Self { name, units, idle, out })
     }
 }
 

@@ -17,7 +17,7 @@ const headMap = (label, of) => {
         const [layer, head] = [Math.floor(at / of.n_heads), at % of.n_heads];
         return draw(
           "rect",
-          { x: left + head * size, y: top + layer * high, width: size - 0.5, height: high - 0.5, fill: paletteAt(data.palettes.viridis, highest > 0 ? share / highest : 0) },
+          { x: left + head * size, y: top + layer * high, width: size - 0.5, height: high - 0.5, fill: paletteAt(data.looks.viridis.stops, highest > 0 ? share / highest : 0) },
           draw("title", {}, `layer ${layer} head ${head}: ${percent(share)}`),
         );
       }),

@@ -187,7 +187,7 @@ const paletteAt = (stops, share) => {
     at = Math.min(Math.floor(place), stops.length - 2);
   return rgb(stops[at].map((from, of) => Math.round(from + (stops[at + 1][of] - from) * (place - at))));
 };
-const colors = () => data.palettes[state.colors] || data.palettes.viridis;
+const look = () => data.looks[state.colors] || data.looks.viridis;
 const colorBar = (stops, unit, low, high) => {
   return canvasBox(
     220,
@@ -200,7 +200,8 @@ const colorBar = (stops, unit, low, high) => {
 };
 
 const heatMap = (label, cells) => {
-  const lengths = [...new Set(cells.map(cell => cell.length))].sort((a, b) => a - b),
+  const order = look().lengths;
+  const lengths = [...new Set(cells.map(cell => cell.length))].sort((a, b) => (order ? order.indexOf(a) - order.indexOf(b) : a - b)),
     depths = [...new Set(cells.map(cell => cell.depth))].sort((a, b) => a - b);
   return sketch(label, width => {
     const [left, right, top, bottom] = [46, 6, 6, 42];
@@ -216,7 +217,7 @@ const heatMap = (label, cells) => {
       height,
       label,
       ...cells.map(cell => {
-        const color = paletteAt(colors(), cell.score / 100);
+        const color = paletteAt(look().stops, cell.score / look().most);
         return draw(
           "g",
           { "data-length": cell.length, "data-depth": cell.depth, "data-score": cell.score },
@@ -244,11 +245,12 @@ const gridsPart = () => {
   const box = make("div", { class: "figures small" }),
     bar = make("div", { class: "bar" });
   const task = picker("task", own.map(at => [String(at), tasks[at].name]), "", value => change({ grid: value }));
-  const look = picker(
+  const looks = picker(
     "colours",
     [
       ["viridis", "viridis: for colour-blind eyes and print"],
       ["needle", "red, yellow, green: as published needle tests"],
+      ["chunk_llama", "the same up to 200 %, lengths sorted as texts: as ChunkLlama"],
     ],
     "",
     value => change({ colors: value }),
@@ -256,9 +258,9 @@ const gridsPart = () => {
   parts.push(() => {
     const at = own.includes(Number(state.grid)) && state.grid !== "" ? Number(state.grid) : own[0];
     task.set(String(at));
-    look.set(state.colors || "viridis");
+    looks.set(state.colors || "viridis");
     for (const one of [...sketches]) if (box.contains(one.box)) sketches.delete(one);
-    bar.replaceChildren(colorBar(colors(), "%", 0, 100));
+    bar.replaceChildren(colorBar(look().stops, "%", 0, look().most));
     box.replaceChildren(
       ...data.grids
         .filter(grid => grid.table === at)
@@ -272,5 +274,5 @@ const gridsPart = () => {
         }),
     );
   });
-  return part("By length and depth", "grids", make("div", { class: "controls" }, task.box, look.box, bar), box);
+  return part("By length and depth", "grids", make("div", { class: "controls" }, task.box, looks.box, bar), box);
 };

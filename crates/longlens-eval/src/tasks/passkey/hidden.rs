@@ -12,6 +12,8 @@ use crate::tasks::{Ask, Samples};
 
 const TASK: &str = "A pass key is hidden in this long text. Find it and keep it in mind.";
 const QUESTION: &str = "What is the pass key? The pass key is";
+/// How the sentences that tell the key end.
+const END: &str = " is the pass key.";
 
 /// The number of a trial, of so many digits, of which the first is not 0.
 pub fn key(digits: usize, seed: u64, trial: usize) -> String {
@@ -67,6 +69,12 @@ fn wrapped(
     wrapper: Wrapper,
     text: &str,
 ) -> Result<crate::sample::Prompt, longlens_core::lens::LensError> {
+    // in front of the first sentence a key has the blank behind it that it has before it elsewhere
+    let text = match text.strip_prefix(' ').and_then(|text| Some((text, text.find(END)? + END.len()))) {
+        Some((text, end)) if end < text.len() => format!("{} {}", &text[..end], &text[end..]),
+        Some((text, _)) => text.to_owned(),
+        None => text.to_owned(),
+    };
     super::wrapped(wrapper, codec, &format!("{TASK}\n{text}\n{QUESTION}"))
 }
 
@@ -90,18 +98,23 @@ mod tests {
         let samples = made("passkey_haystack:length=3000,depths=5,samples=2,digits=12").unwrap();
         assert_eq!(samples.len(), 10);
         let texts: Vec<_> = samples.iter().map(|sample| sample.prompt.text().unwrap()).collect();
+        // the key with one blank at its side
         let bare = |at: usize| {
             let place = samples[at].evidence[0].clone();
-            texts[at][..place.start - 1].to_owned() + &texts[at][place.end..]
+            texts[at].replacen(&texts[at][place], "", 1).replace("\n ", "\n").replace("  ", " ").replace(" \n", "\n")
         };
         for (at, sample) in samples.iter().enumerate() {
             assert!(sample.answers[0].len() == 12 && !sample.answers[0].starts_with('0'), "{:?}", sample.answers);
             let n_tokens = sample.prompt.tokens(Ok(&ByteCodec)).unwrap().len() + 14;
             assert!(n_tokens <= 3000 && n_tokens > 2500, "{n_tokens}");
             assert_eq!(bare(at), bare(at / 5 * 5), "one text for all depths");
-            let before = &texts[at][..sample.evidence[0].start - 1];
+            let before = texts[at][..sample.evidence[0].start].trim_end_matches(' ');
             assert!(before.ends_with(['.', '!', '?', '"', '\'']) || before.ends_with("mind.\n"), "{}", sample.id);
         }
+        assert!(texts[0].starts_with(&format!("{TASK}\nThe pass key is ")), "{}", &texts[0][..200]);
+        assert!(texts.iter().all(|text| !text.contains(" is the pass key.It")));
+        let behind = &texts[0][samples[0].evidence[0].end..];
+        assert!(behind.starts_with(' ') && !behind.starts_with("  "), "{}", &behind[..20]);
         assert!(texts[4].ends_with(" is the pass key.\nWhat is the pass key? The pass key is"));
         assert_ne!(bare(0), bare(5), "trials read other passages");
         assert!(made("passkey_haystack:length=150").is_err());

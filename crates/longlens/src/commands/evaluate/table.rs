@@ -24,7 +24,7 @@ pub fn blocks(summary: &Summary) -> Vec<String> {
             let mean = own.iter().find(|mean| std::ptr::from_ref(&mean.row) == std::ptr::from_ref(row))?;
             (Some(mean.n_tasks) < most).then(|| format!("of {}", mean.n_tasks))
         };
-        blocks.push(format!("{}, {}", self::block(&rows, &fewer), tasks_of(&own)));
+        blocks.push(format!("{}; {}", self::block(&rows, &fewer), tasks_of(&own)));
     }
     blocks
 }
@@ -140,9 +140,13 @@ fn notes(rows: &[&Row]) -> String {
         (sum(|row| row.n_empty), "empty answers"),
         (sum(|row| row.n_errors), "answers on which the script fails"),
     ];
-    notes.extend(counted.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")));
+    let mut sums: Vec<String> =
+        counted.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     if sum(|row| row.n_scored) > 0 {
-        notes.push(format!("{} tokens scored", sum(|row| row.n_scored)));
+        sums.push(format!("{} tokens scored", sum(|row| row.n_scored)));
     }
-    notes.join(", ")
+    if !sums.is_empty() {
+        notes.push(format!("in all {}", sums.join(", ")));
+    }
+    notes.join("; ")
 }
