@@ -227,6 +227,15 @@ fn settings_that_change_nothing_are_told() {
 }
 
 #[test]
+fn prompts_beyond_a_methods_capacity_are_warned_of_once() {
+    let sandbox = Sandbox::new();
+    let tasks = "passkey:samples=1,depths=1 passkey_haystack:samples=1,depths=1";
+    let ran = sandbox.done(&format!("evaluate {tasks} --lengths 512 --methods self_extend:group_size=16;full"));
+    assert_eq!(ran.stderr.matches("are beyond the capacity of 256").count(), 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("warning: full: ") && !ran.stderr.contains("warning: self_extend"), "{}", ran.stderr);
+}
+
+#[test]
 fn a_task_without_its_file_is_named_once() {
     let sandbox = Sandbox::new();
     let line = "evaluate ruler --samples 1 --lengths 600,700 --mode fixed --methods full;streaming";

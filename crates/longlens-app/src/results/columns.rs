@@ -166,6 +166,8 @@ pub static SCORES: &[Column<Row>] = &[
     text("task", "name of the task", |row| (&row.task).into()),
     integer("task_version", "version of the task", |row| Datum::Integer(row.task_version.into())),
     text("setting", "the task with its settings, but for length, samples and depths", |row| (&row.setting).into()),
+    text("mode", "faithful or fixed", |row| word(&row.mode)),
+    text("template", "what prompts are wrapped in", |row| (&row.template).into()),
     integer("length", "tokens that were asked for, where the task has lengths", |row| row.length.into()),
     text("part", "part of the task; empty in the row of all of it", |row| row.part.as_ref().into()),
     real("score", "per cent of a perfect answer, or perplexity", |row| row.score.into()),

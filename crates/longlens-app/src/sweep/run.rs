@@ -1,12 +1,13 @@
 //! Running the units of a sweep, model by model and task by task.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::Path;
 use std::rc::Rc;
 
 use longlens_core::lens::{Control, DEFAULT_PREFILL_CHUNK, Lens, LensError, ModelInfo};
 use longlens_core::memory::RunSize;
-use longlens_core::plan::Prefill;
+use longlens_core::plan::{Prefill, Warning};
 use longlens_core::setting::Setting;
 use longlens_eval::EvalError;
 use longlens_eval::evaluate::{Counted, Record, Run, Store, Subject, Tally, With};
@@ -87,7 +88,7 @@ pub struct UnitForecast {
 /// Runs the units, those of one model together and those of one task of it together, so that a model is opened once and samples are
 /// made once. What is impossible is told and passed over; a store that cannot be written to ends it.
 pub fn run<W: Watch>(job: &Job<'_>, results: &mut Results, watch: &mut W) -> Result<Done, Problem> {
-    let mut done = Done::default();
+    let (mut done, mut warned) = (Done::default(), HashSet::new());
     for opening in distinct(job.units.iter().map(|unit| &unit.opening)) {
         let of_model: Vec<usize> = (0..job.units.len()).filter(|at| job.units[*at].opening == *opening).collect();
         let mut lens = watch.opens(opening)?;
@@ -115,13 +116,24 @@ pub fn run<W: Watch>(job: &Job<'_>, results: &mut Results, watch: &mut W) -> Res
             };
             for at in of_task {
                 let unit = &job.units[at];
-                let setup = settings_for(unit, &made).setup(&model.spec, longest(unit, &made));
-                let is_possible = setup.map(drop).map_err(EvalError::from).and_then(|()| unit.options.check(&made));
-                if let Err(error) = is_possible {
-                    done.impossible.push((at, error.into()));
-                    continue;
-                }
-                watch.begins(at, unit, &made.notes);
+                let checked = settings_for(unit, &made).check(&model, longest(unit, &made));
+                let checked = checked.and_then(|checked| Ok(unit.options.check(&made).map(|()| checked)?));
+                let unwise = match checked {
+                    Ok(checked) => checked.forecast.warnings,
+                    Err(problem) => {
+                        done.impossible.push((at, problem));
+                        continue;
+                    }
+                };
+                // tasks of one length say the same of a method
+                let length = made.entries.iter().map(|entry| entry.length).max().flatten();
+                let is_news = |warning: &&Warning| {
+                    warned.insert((unit.settings.method.to_string(), length, std::mem::discriminant(*warning)))
+                };
+                let unwise: Vec<&Warning> = unwise.iter().filter(is_news).collect();
+                let unwise = unwise.iter().map(|warning| format!("warning: {}: {warning}", unit.settings.method));
+                let notes: Vec<String> = made.notes.iter().cloned().chain(unwise).collect();
+                watch.begins(at, unit, &notes);
                 let mine = takes.as_ref().map(|takes| &takes[of_model.iter().position(|of| *of == at).unwrap_or(0)]);
                 let is_mine = |sample: usize| mine.is_none_or(|mine| mine[sample]);
                 // progress and finished samples are heard by one and the same

@@ -28,7 +28,7 @@ pub struct FamilyMean {
 struct Group<'a> {
     family: &'static str,
     mode: Mode,
-    template: String,
+    template: &'a str,
     model: (&'a str, &'a str, usize),
     method: (&'a str, &'a str, Option<&'a str>),
     ran: (&'a str, &'a str, Option<&'a str>),
@@ -55,14 +55,13 @@ pub fn means(rows: &[Row]) -> Vec<FamilyMean> {
     all.into_iter().map(|(_, mean)| mean).collect()
 }
 
-/// `None` of a task that is not averaged, and of versions and settings of it that are no longer known.
+/// `None` of a task that is not averaged, and of earlier versions of it.
 fn group(row: &Row) -> Option<Group<'_>> {
     let task = Task::named(&row.task).filter(|task| is_averaged(task.family) && task.version == row.task_version)?;
-    let setting = Task::parse(&row.setting).ok()?;
     Some(Group {
         family: task.family,
-        mode: task.mode(&setting),
-        template: task.template(&setting),
+        mode: row.mode,
+        template: &row.template,
         model: (&row.model, &row.content, row.trained_context),
         method: (&row.method, &row.rope, row.layer_windows.as_deref()),
         ran: (&row.dtype, &row.device, row.limit.as_deref()),
@@ -156,6 +155,8 @@ mod tests {
             task: task.into(),
             task_version: Task::named(task).unwrap().version,
             setting: setting.into(),
+            mode: Task::named(task).unwrap().mode(&Task::parse(setting).unwrap()),
+            template: "off".into(),
             length,
             part: None,
             n: 10,

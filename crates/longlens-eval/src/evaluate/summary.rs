@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::measure::{Measure, hits, score};
 use super::record::{Outcome, Record};
 use crate::generate::StopReason;
+use crate::scorers::Mode;
 use crate::stats::{bootstrap95, wilson95};
 use crate::tasks::{Mean, Task};
 
@@ -44,6 +45,10 @@ pub struct Row {
     pub task_version: u32,
     /// The task with its settings but for length, samples and depths.
     pub setting: String,
+    /// Whether prompts and scores are as the scripts have them.
+    pub mode: Mode,
+    /// What prompts are wrapped in.
+    pub template: String,
     /// Target tokens, where the task has lengths.
     pub length: Option<usize>,
     /// Part of the task.
@@ -125,6 +130,8 @@ pub fn summarize<'a>(records: impl IntoIterator<Item = &'a Record>) -> Summary {
             task,
             task_version,
             setting,
+            mode: records[0].mode,
+            template: records[0].template.clone(),
             length,
             part,
             n: scores.len(),

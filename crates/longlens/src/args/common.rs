@@ -40,7 +40,7 @@ pub struct CommonArgs {
     /// Print JSON on stdout; everything else goes to stderr
     #[arg(long)]
     pub json: bool,
-    /// Write pictures and data here: a file for one picture, a folder for several
+    /// Write pictures and data here: a file for one picture, a folder for several; `evaluate` keeps every sample in this folder
     #[arg(long, value_name = "PATH")]
     pub out: Option<PathBuf>,
 }

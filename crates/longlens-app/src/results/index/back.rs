@@ -13,7 +13,7 @@ pub(super) fn records(connection: &Connection) -> Result<Vec<Record>> {
     let mut statement = connection.prepare(
         "SELECT model, content, trained_context, method, rope, dtype, task, task_version, setting, mode, part, length, id, outcome, \
          output, n_generated, stop, scorer, scale, faithful_value, fixed_value, seconds_to_first_token, mean_nll, n_scored, n_prompt, \
-         n_truncated, seconds, device, layer_windows, prompt_sha256, finished FROM samples ORDER BY rowid",
+         n_truncated, seconds, device, layer_windows, prompt_sha256, finished, template FROM samples ORDER BY rowid",
     )?;
     let mut rows = statement.query([])?;
     let mut records = Vec::new();
@@ -56,7 +56,7 @@ pub(super) fn records(connection: &Connection) -> Result<Vec<Record>> {
             content: row.get(1)?,
             device: row.get(27)?,
             mode: row.get::<_, Word<_>>(9)?.0,
-            template: String::new(),
+            template: row.get(31)?,
             prompt_sha256: row.get(29)?,
             n_prompt: row.get(24)?,
             n_shared: 0,
@@ -92,6 +92,8 @@ pub(super) fn summary(connection: &Connection) -> Result<Summary> {
             task: row.get("task")?,
             task_version: row.get("task_version")?,
             setting: row.get("setting")?,
+            mode: row.get::<_, Word<_>>("mode")?.0,
+            template: row.get("template")?,
             length: row.get("length")?,
             part: row.get("part")?,
             n: row.get("n")?,

@@ -2,6 +2,7 @@
 
 use longlens_core::scripted::{BOS, ByteCodec};
 use longlens_core::spec::ModelSpec;
+use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::tasks::Disk;
@@ -70,6 +71,26 @@ fn stored_prompts_without_a_depth_have_that_of_their_key() {
     let samples = made(&format!("passkey_file:file={}", path.display())).unwrap();
     let depths: Vec<f64> = samples.iter().map(|sample| sample.depth.unwrap()).collect();
     assert_eq!(depths, [1.0, 0.5]);
+}
+
+#[test]
+fn stored_prompts_of_self_extend_are_as_its_script_feeds_them() {
+    use std::io::Read;
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/golden-eval/longlm_passkeys.jsonl.gz");
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(std::fs::File::open(fixture).unwrap()).read_to_string(&mut text).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("prompts.jsonl");
+    std::fs::write(&path, text).unwrap();
+    let samples = made(&format!("passkey_file:file={}", path.display())).unwrap();
+    let golden = crate::tasks::golden::prompts();
+    let golden: Vec<_> = golden.iter().filter(|row| row["kind"] == "passkey_stored_sample").collect();
+    assert_eq!((samples.len(), golden.len()), (14, 14));
+    for (sample, row) in samples.iter().zip(golden) {
+        let prompt = sample.prompt.text().unwrap();
+        let hash = format!("{:x}", Sha256::digest(prompt));
+        assert_eq!((&*hash, &*sample.answers[0]), (row["sha256"].as_str().unwrap(), row["key"].as_str().unwrap()));
+    }
 }
 
 #[test]
