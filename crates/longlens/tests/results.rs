@@ -316,3 +316,25 @@ fn a_build_without_sql_says_so() {
     assert_eq!(ran.code, Some(1));
     assert!(ran.stderr.contains("this build of longlens has no SQL"), "{}", ran.stderr);
 }
+
+#[cfg(feature = "sql")]
+#[test]
+fn heads_and_losses_by_position_are_asked_for() {
+    let sandbox = Sandbox::new();
+    sandbox.done("evaluate passkey:depths=1 perplexity --lengths 256 --samples 2 --attention --out r");
+    let heads = asked(
+        &sandbox,
+        "r",
+        "SELECT l.key AS layer, h.key AS head, avg(h.value) AS attention FROM samples, json_each(heads) l, json_each(l.value) h \
+         GROUP BY 1, 2 ORDER BY 3 DESC",
+    );
+    let heads = heads.as_array().unwrap();
+    assert_eq!(heads.len(), 16, "four layers of four heads");
+    assert!(heads[0]["attention"].as_f64().unwrap() > 0.05 && heads[0]["layer"].as_u64().unwrap() >= 2, "{heads:?}");
+    let first = asked(&sandbox, "r", "SELECT by_position FROM samples WHERE task = 'perplexity' LIMIT 1");
+    let losses: Value = match &first[0]["by_position"] {
+        Value::String(text) => serde_json::from_str(text).unwrap(),
+        other => other.clone(),
+    };
+    assert_eq!((losses[0][0].as_u64(), losses[0][2].as_u64()), (Some(1), Some(1)), "{first}");
+}

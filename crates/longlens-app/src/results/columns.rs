@@ -130,6 +130,20 @@ pub static SAMPLES: &[Column<Record>] = &[
         "1 where attention to the evidence was recorded: such a sample may be there without it too",
         |record| usize::from(record.attended.is_some()).into(),
     ),
+    json(
+        "heads",
+        "attention of every head to the evidence, a list of layers: unfold it with json_each(heads)",
+        |record| written(record.attended.as_ref().map(|attended| &attended.heads).filter(|heads| !heads.is_empty())),
+    ),
+    json("passages", "the passages that got most attention, a list", |record| {
+        written(record.attended.as_ref().map(|attended| &attended.passages))
+    }),
+    json("by_position", "losses by position: a list of first position, mean loss and tokens", |record| {
+        match &record.outcome {
+            Outcome::Measured { by_position, .. } => written(Some(by_position)),
+            Outcome::Answered(_) | Outcome::Skipped => Datum::Empty,
+        }
+    }),
     real("seconds", "seconds in all", |record| record.seconds.into()),
     real("seconds_to_first_token", "seconds until the first token of the answer", |record| {
         record.answer().map(|answer| answer.seconds_to_first_token).into()

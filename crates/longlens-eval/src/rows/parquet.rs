@@ -17,18 +17,26 @@ const MAX_BYTES: usize = 4 << 30;
 
 const MARK: &[u8] = b"PAR1";
 
-/// Whether the bytes are a table's: it begins and ends with a mark.
+/// Whether the bytes are a table's, which begins with a mark; one that does not end with it is cut.
 pub(super) fn is_table(bytes: &[u8]) -> bool {
-    bytes.len() > 2 * MARK.len() && bytes.starts_with(MARK) && bytes.ends_with(MARK)
+    bytes.starts_with(MARK)
 }
 
 /// The rows of a table, lists and groups as those of JSON. Bytes have to be UTF-8; dates and decimals become texts.
 pub(super) fn rows(path: &Arc<Path>, bytes: Vec<u8>) -> Result<Vec<Row>, EvalError> {
+    let is_whole = bytes.len() > 2 * MARK.len() && bytes.ends_with(MARK);
     let damaged = |problem: String| EvalError::File {
         path: PathBuf::from(&**path),
         problem: format!("the Parquet table cannot be read: {problem}"),
         help: "write it anew, uncompressed or compressed with Snappy, or as JSON lines".into(),
     };
+    if !is_whole {
+        return Err(EvalError::File {
+            path: PathBuf::from(&**path),
+            problem: "it is the beginning of a Parquet table, whose end is missing".into(),
+            help: "fetch or copy it again, whole".into(),
+        });
+    }
     // the library asserts what a sound file would hold; a damaged one must not end the program
     caught(|| read(path, bytes, &damaged)).unwrap_or_else(|problem| Err(damaged(problem)))
 }

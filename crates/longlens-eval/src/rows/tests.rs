@@ -81,6 +81,7 @@ fn what_holds_no_rows_is_refused_with_what_to_do() {
 #[test]
 fn damaged_tables_are_refused_not_crashed_on() {
     let sound = table(Compression::SNAPPY);
+    insta::assert_snapshot!(said("a.parquet", &b"PAR1 nothing of"[..]), @"a.parquet: it is the beginning of a Parquet table, whose end is missing | fetch or copy it again, whole");
     insta::assert_snapshot!(said("a.parquet", &b"PAR1 nothing of a table PAR1"[..]), @"a.parquet: the Parquet table cannot be read: EOF: Parquet file too small. Size is 28 but need 543517802 | write it anew, uncompressed or compressed with Snappy, or as JSON lines");
     for at in 4..sound.len() - 4 {
         let mut bytes = sound.clone();

@@ -12,7 +12,7 @@ use self::fixed::Fixed;
 use self::scripts::{Script, ScriptPrompt, told};
 use self::split::KeyLine;
 use super::haystack::HAYSTACK;
-use super::{Ask, LENGTH, MODE, Mean, Samples, Task, file, samples, seed, template, trials};
+use super::{ALL, Ask, LENGTH, MODE, Mean, Samples, Task, file, samples, seed, template, trials};
 use crate::error::{EvalError, expect};
 use crate::passkey::{PasskeyPrompt, Place, Template, fixtures, hiding};
 use crate::sample::{Answering, Prompt, Rule, Sample, Wrapper};
@@ -147,7 +147,7 @@ pub static STORED: Task = Task {
         title: "Stored pass keys",
         source: "a file of the user's, such as datamllab/LongLM: passkey_examples.jsonl",
         summary: "the prompts of a file: `prompt` and `answer`, or `input` and `target` as Self-Extend's repository has them",
-        params: &[file("file", "prompts, a JSON object a line"), template("off")],
+        params: &[file("file", "prompts, a JSON object a line"), ALL, template("off")],
     },
     version: 1,
     family: FAMILY,
@@ -160,7 +160,7 @@ fn stored(ask: &Ask<'_>) -> Result<Samples, EvalError> {
     let name = ask.file("file", "give a file of JSON lines, as `passkey_file:file=prompts.jsonl`")?;
     let path = Path::new(&name);
     let (prompts, wrapper) = (fixtures(path, &text_of(path, ask.files.read(&name)?)?)?, ask.wrapper());
-    let n_prompts = prompts.len();
+    let n_prompts = ask.n_of(prompts.len());
     let make = move |at: usize, codec: &dyn TextCodec| {
         let fixture = &prompts[at];
         let prompt = wrapped(wrapper, codec, &fixture.prompt)?;

@@ -10,7 +10,7 @@
 use longlens_core::setting::{Info, Kind, Param};
 
 use super::haystack::HAYSTACK;
-use super::{LENGTH, MODE, Mean, Task, file, samples, seed, template};
+use super::{ALL, LENGTH, MODE, Mean, Task, file, samples, seed, template};
 use niah::{Hay, Niah, Said};
 
 mod cwe;
@@ -274,6 +274,7 @@ pub static STORED: Task = Task {
                 default: longlens_core::setting::Fallback::Word("auto"),
                 help: "the kind of task, which decides length and scorer of answers; by the words that begin an answer when not given",
             },
+            ALL,
             MODE,
             template("off"),
         ],

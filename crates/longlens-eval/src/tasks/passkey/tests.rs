@@ -71,6 +71,7 @@ fn stored_prompts_without_a_depth_have_that_of_their_key() {
     let samples = made(&format!("passkey_file:file={}", path.display())).unwrap();
     let depths: Vec<f64> = samples.iter().map(|sample| sample.depth.unwrap()).collect();
     assert_eq!(depths, [1.0, 0.5]);
+    assert_eq!(made(&format!("passkey_file:file={},samples=1", path.display())).unwrap().len(), 1);
 }
 
 #[test]

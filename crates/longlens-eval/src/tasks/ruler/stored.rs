@@ -48,7 +48,7 @@ pub fn samples(ask: &Ask<'_>) -> Result<Samples, EvalError> {
     // lines say how long they are, and not how long they were to be
     let length = lines.iter().filter_map(|line| line.length).max();
     let wrapper = ask.wrapper();
-    let n_lines = lines.len();
+    let n_lines = ask.n_of(lines.len());
     Ok(Samples::making(n_lines, move |at, codec: &dyn TextCodec| {
         let line = &lines[at];
         let prompt = wrapper.wrap(codec, &line.input, &line.answer_prefix)?;
