@@ -17,6 +17,7 @@ pub mod ledger;
 mod packed;
 pub mod passkey;
 pub mod perplexity;
+pub mod predictions;
 mod prefix;
 pub mod progress;
 pub mod published;

@@ -1,17 +1,17 @@
-//! Rows of data sets as their authors publish them: JSON lines, a list of JSON objects, or a Parquet table.
+//! Rows of data sets as their authors publish them: JSON lines, a list of JSON objects, a Parquet table, or CSV.
 //!
 //! A row is an object with named fields, and knows where it stands, so that whatever is wrong with it is said with its file, its line and its
 //! field.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use crate::error::{EvalError, in_line};
-use crate::files::Files;
-use crate::text::text_of;
+use crate::files::{Disk, Files};
+use crate::text::{read_bytes, text_of};
 
 mod find;
 mod parquet;
@@ -33,19 +33,72 @@ enum At {
     Row(usize),
 }
 
-const FORMATS: &str = "give JSON lines (an object a line), a list of JSON objects, or a Parquet table";
+const FORMATS: &str = "give JSON lines (an object a line), a list of JSON objects, a Parquet table, or a .csv with names in its first line";
 
-/// Reads the rows of a file, whose format its bytes tell. A file without rows is refused.
+/// Reads the rows of a file, whose format its bytes tell, and of CSV its name. A file without rows is refused.
 pub fn read(files: &dyn Files, name: &str) -> Result<Vec<Row>, EvalError> {
-    let path: Arc<Path> = Path::new(name).into();
-    let bytes = files.read(name)?;
-    let rows = if parquet::is_table(&bytes) { parquet::rows(&path, bytes)? } else { of_text(&path, bytes)? };
+    of_bytes(&Path::new(name).into(), files.read(name)?)
+}
+
+/// The rows of a file's `bytes`.
+pub fn of_bytes(path: &Arc<Path>, bytes: Vec<u8>) -> Result<Vec<Row>, EvalError> {
+    let is_csv = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
+    let rows = if parquet::is_table(&bytes) {
+        parquet::rows(path, bytes)?
+    } else if is_csv {
+        of_csv(path, &text_of(path, bytes)?)?
+    } else {
+        of_text(path, bytes)?
+    };
     if rows.is_empty() {
         return Err(EvalError::File {
-            path: PathBuf::from(name),
+            path: path.to_path_buf(),
             problem: "it holds no rows".into(),
             help: FORMATS.into(),
         });
+    }
+    Ok(rows)
+}
+
+/// The objects of the `.json` files in a folder, one a file, by the files' names.
+pub fn objects_in(folder: &Path) -> Result<Vec<Row>, EvalError> {
+    let listed = Disk.folder(&folder.to_string_lossy())?.unwrap_or_default();
+    let files = listed.iter().map(Path::new).filter(|file| file.extension().is_some_and(|ending| ending == "json"));
+    let rows: Vec<Row> = files.map(|file| object(file, read_bytes(file)?)).collect::<Result<_, _>>()?;
+    if rows.is_empty() {
+        return Err(EvalError::File {
+            path: folder.to_owned(),
+            problem: "the folder holds no .json files".into(),
+            help: "name a file, or a folder of files with an object each".into(),
+        });
+    }
+    Ok(rows)
+}
+
+fn object(path: &Path, bytes: Vec<u8>) -> Result<Row, EvalError> {
+    let item = serde_json::from_str(&text_of(path, bytes)?).map_err(|error| EvalError::File {
+        path: path.to_owned(),
+        problem: format!("no JSON: {error}"),
+        help: "it holds one object".into(),
+    })?;
+    Row::of(item, &path.into(), At::Row(1))
+}
+
+/// Every field of a table in text is a text; one that is empty is there, and empty.
+fn of_csv(path: &Arc<Path>, text: &str) -> Result<Vec<Row>, EvalError> {
+    let mut table = csv::Reader::from_reader(text.as_bytes());
+    let refused = |error: &csv::Error| {
+        let problem = error.to_string();
+        EvalError::File { path: path.to_path_buf(), problem, help: FORMATS.into() }
+    };
+    let names = table.headers().map_err(|error| refused(&error))?.clone();
+    let mut rows = Vec::new();
+    for record in table.records() {
+        let record = record.map_err(|error| refused(&error))?;
+        let line = record.position().map_or(0, |position| position.line() as usize);
+        let field = |(name, value): (&str, &str)| (name.to_owned(), Value::from(value));
+        let fields = names.iter().zip(&record).map(field).collect();
+        rows.push(Row { fields, path: path.clone(), at: At::Line(line) });
     }
     Ok(rows)
 }
@@ -92,6 +145,27 @@ impl Row {
         }
     }
 
+    /// The same place with other fields.
+    #[must_use]
+    pub fn with_fields(self, fields: Map<String, Value>) -> Self {
+        Self { fields, ..self }
+    }
+
+    /// Its fields alone.
+    pub fn into_fields(self) -> Map<String, Value> {
+        self.fields
+    }
+
+    /// Names of its fields, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.fields.keys().map(String::as_str)
+    }
+
+    /// A field as it is, `null` too.
+    pub fn get(&self, field: &str) -> Option<&Value> {
+        self.fields.get(field)
+    }
+
     /// Refuses the row for what is wrong with it; `help` says what to do.
     pub fn refuse(&self, reason: impl Into<String>, help: impl Into<String>) -> EvalError {
         refusal(&self.path, self.at, reason.into(), help.into())
@@ -113,7 +187,7 @@ impl Row {
     /// A field that has to be there.
     pub fn field(&self, field: &str) -> Result<&Value, EvalError> {
         self.maybe(field).ok_or_else(|| {
-            let names: Vec<_> = self.fields.keys().map(String::as_str).collect();
+            let names: Vec<_> = self.names().collect();
             let has = if names.is_empty() { "no fields".into() } else { format!("the fields {}", names.join(", ")) };
             self.refuse(format!("`{field}` is missing"), format!("the row has {has}: is this the task's file?"))
         })

@@ -7,7 +7,6 @@
 pub mod babilong;
 mod common;
 mod error;
-mod files;
 pub mod fuzz;
 pub mod infinitebench;
 pub mod infllm;
@@ -29,11 +28,10 @@ pub mod ruler;
 pub mod scrolls;
 mod sentences;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 use crate::words;
 
 pub use error::ScoreError;
-pub use files::{FileScore, PredictionFile, score_file};
 pub use jieba::segment;
 pub use list::SCORERS;
 pub use pairs::score_lines;

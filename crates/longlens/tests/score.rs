@@ -157,11 +157,44 @@ fn files_of_repositories_are_scored_whole() {
     assert_eq!(scrolls("--mode fixed")["scrolls_score"], 50.0);
     sandbox.refused("score --predictions quality.json", 1, &["no right answers", "references"]);
     sandbox.write("other.jsonl", "{\"text\": \"a\", \"n\": 1}\n");
-    sandbox.refused("score --predictions other.jsonl", 1, &["of no repository's predictions", "LongBench writes"]);
+    sandbox.refused(
+        "score --predictions other.jsonl",
+        1,
+        &["of no repository's predictions", "LongBench writes", "name a scorer"],
+    );
     sandbox.write("empty.jsonl", "");
-    sandbox.refused("score --predictions empty.jsonl", 1, &["it is empty"]);
+    sandbox.refused("score --predictions empty.jsonl", 1, &["it holds no rows"]);
     sandbox.write("broken.jsonl", "{\"pred\": \"a\", \"answers\": []}\n{");
     sandbox.refused("score --predictions broken.jsonl", 1, &["line 2 of broken.jsonl"]);
+}
+
+#[test]
+fn rows_of_other_files_are_scored_one_by_one() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "qa1_4k.csv",
+        "target,output,question\nkitchen,In the kitchen.,Where is Mary?\ngarden,kitchen,Where is Ann?\n",
+    );
+    let ran = sandbox.done("score --predictions qa1_4k.csv");
+    assert_eq!(ran.stdout, "50.0\n");
+    assert!(
+        ran.stderr.contains("qa1_4k: babilong_compare_answers of 2 predictions in `output`, faithful"),
+        "{}",
+        ran.stderr
+    );
+    let named: Value =
+        serde_json::from_str(&sandbox.done("score --predictions qa1_4k.csv --task babilong_qa1 --json").stdout)
+            .unwrap();
+    assert_eq!(named["scored"]["each"], json!([true, false]));
+    sandbox.write("preds_math_find.jsonl", "{\"prediction\": \"it is 12.5\", \"ground_truth\": 12}\n");
+    let ran = sandbox.done("score --predictions preds_math_find.jsonl");
+    assert!(ran.stderr.contains("of 1 the script raises an exception"), "{}", ran.stderr);
+    sandbox.write("mine.csv", "said,right\nthe blue paint,blue paint\n");
+    sandbox.refused("score --predictions mine.csv", 1, &["of no repository's predictions"]);
+    let any = "score --predictions mine.csv --scorer scrolls_f1 --prediction-field said";
+    sandbox.refused(any, 1, &["line 2 of mine.csv", "said, right", "answer-field"]);
+    assert_eq!(sandbox.done(&format!("{any} --answer-field right")).stdout, "100.0\n");
+    sandbox.refused("score --scorer scrolls_f1", 2, &["--predictions"]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod faults;
 
 use super::{Mode, SCORERS, Scorer, leval, longbench, ruler};
 
-fn golden() -> Vec<Map<String, Value>> {
+pub(crate) fn golden() -> Vec<Map<String, Value>> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/golden-eval/scorers.jsonl.gz");
     let mut text = String::new();
     GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();

@@ -114,6 +114,11 @@ static WORDS: LazyLock<BTreeMap<String, Words>> = LazyLock::new(|| {
     file.tasks
 });
 
+/// The answers that a task (`qa1`) has.
+pub(crate) fn labels(task: &str) -> Option<&'static [String]> {
+    WORDS.get(task).map(|words| &*words.labels)
+}
+
 /// How questions of a task are put.
 struct Asking {
     words: &'static Words,

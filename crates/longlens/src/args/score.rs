@@ -12,12 +12,22 @@ pub struct ScoreArgs {
     /// Pairs to score, a JSON object a line, or `-` for stdin
     #[arg(long, value_name = "FILE.jsonl")]
     pub pairs: Option<PathBuf>,
-    /// Predictions of LongBench, RULER, L-Eval or SCROLLS, as these repositories write them: one score for the file
-    #[arg(long, value_name = "FILE")]
+    /// Predictions of LongBench, RULER, L-Eval, SCROLLS, BABILong, InfiniteBench, a needle in a haystack or lm-evaluation-harness, as these
+    /// write them, or with --scorer any others: one score for the file
+    #[arg(long, value_name = "FILE|DIR")]
     pub predictions: Option<PathBuf>,
     /// The task of the predictions (default: the name of the file up to its first dot); `_e` at the end asks for LongBench-E
     #[arg(long, value_name = "NAME", conflicts_with_all = ["pairs", "list"])]
     pub task: Option<String>,
+    /// Score every row of the predictions with this scorer, whatever file it is (--list names them)
+    #[arg(long, value_name = "NAME", requires = "predictions")]
+    pub scorer: Option<String>,
+    /// The field that holds the predictions, where it has no usual name
+    #[arg(long, value_name = "FIELD", requires = "scorer")]
+    pub prediction_field: Option<String>,
+    /// The field that holds the right answers, where it has no usual name
+    #[arg(long, value_name = "FIELD", requires = "scorer")]
+    pub answer_field: Option<String>,
     /// Right answers to predictions of SCROLLS: JSON lines with `id` and `output`
     #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["pairs", "list"])]
     pub references: Option<PathBuf>,

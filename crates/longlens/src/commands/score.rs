@@ -5,7 +5,9 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use longlens_eval::scorers::{PredictionFile, SCORERS, score_file, score_lines};
+use longlens_eval::evaluate::number;
+use longlens_eval::predictions::{PredictionFile, score_file};
+use longlens_eval::scorers::{SCORERS, score_lines};
 use serde_json::{Value, json};
 
 use crate::args::ScoreArgs;
@@ -19,8 +21,16 @@ pub fn run(args: &ScoreArgs) -> Result<(), Failure> {
     }
     let terminal = Terminal::new(args.json);
     let Some(path) = &args.predictions else { return list(&terminal, args.json) };
-    let (task, source, references) = (args.task.as_deref(), args.source.as_deref(), args.references.as_deref());
-    let scored = score_file(PredictionFile { path, task, source, references }, args.mode)?;
+    let file = PredictionFile {
+        path,
+        task: args.task.as_deref(),
+        source: args.source.as_deref(),
+        references: args.references.as_deref(),
+        scorer: args.scorer.as_deref(),
+        prediction_field: args.prediction_field.as_deref(),
+        answer_field: args.answer_field.as_deref(),
+    };
+    let scored = score_file(file, args.mode)?;
     terminal.result(&json!({ "file": path.display().to_string(), "mode": args.mode, "scored": scored }))?;
     if args.json {
         return Ok(());
@@ -39,6 +49,12 @@ pub fn run(args: &ScoreArgs) -> Result<(), Failure> {
         scored.n_predictions,
         args.mode.name()
     ))?;
+    let n_raised = scored.each.iter().filter(|score| number(score).is_none()).count();
+    if n_raised > 0 {
+        terminal.note(format_args!(
+            "of {n_raised} the script raises an exception: they count 0 here (--json names them)"
+        ))?;
+    }
     lines.iter().try_for_each(|line| terminal.say(line))
 }
 
