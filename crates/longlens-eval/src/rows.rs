@@ -87,14 +87,20 @@ fn object(path: &Path, bytes: Vec<u8>) -> Result<Row, EvalError> {
 /// Every field of a table in text is a text; one that is empty is there, and empty.
 fn of_csv(path: &Arc<Path>, text: &str) -> Result<Vec<Row>, EvalError> {
     let mut table = csv::Reader::from_reader(text.as_bytes());
-    let refused = |error: &csv::Error| {
-        let problem = error.to_string();
-        EvalError::File { path: path.to_path_buf(), problem, help: FORMATS.into() }
+    let refused = |error: csv::Error| {
+        let line = error.position().map_or(1, |position| position.line() as usize);
+        let reason = match error.kind() {
+            csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+                format!("it has {len} fields, and the first line names {expected_len}")
+            }
+            _ => error.to_string(),
+        };
+        refusal(path, At::Line(line), reason, "texts with commas or line ends stand in double quotes".into())
     };
-    let names = table.headers().map_err(|error| refused(&error))?.clone();
+    let names = table.headers().map_err(refused)?.clone();
     let mut rows = Vec::new();
     for record in table.records() {
-        let record = record.map_err(|error| refused(&error))?;
+        let record = record.map_err(refused)?;
         let line = record.position().map_or(0, |position| position.line() as usize);
         let field = |(name, value): (&str, &str)| (name.to_owned(), Value::from(value));
         let fields = names.iter().zip(&record).map(field).collect();

@@ -45,6 +45,15 @@ fn said(name: &str, bytes: impl Into<Vec<u8>>) -> String {
 }
 
 #[test]
+fn fields_of_a_table_in_text_are_texts() {
+    let table = "\u{feff}input,target\n\"Wer, und\nwo?\",\"die \"\"Ada\"\"\"\n7,\n";
+    insta::assert_snapshot!(said("rows.CSV", table), @r#"
+    line 2 {"input":"Wer, und\nwo?","target":"die \"Ada\""}
+    line 4 {"input":"7","target":""}
+    "#);
+}
+
+#[test]
 fn three_formats_hold_the_same_rows() {
     let first = r#"{"input": "Wer?", "answers": ["Ada", "ada"], "length": 4000}"#;
     let second = r#"{"input": "何？", "answers": ["川"], "length": null}"#;
@@ -64,14 +73,15 @@ fn three_formats_hold_the_same_rows() {
 
 #[test]
 fn what_holds_no_rows_is_refused_with_what_to_do() {
-    insta::assert_snapshot!(said("a.jsonl", "{\"id\": 1}\n{\"id\": 2,}\n"), @"line 2 of a.jsonl: no JSON: trailing comma at column 10 | give JSON lines (an object a line), a list of JSON objects, or a Parquet table");
+    insta::assert_snapshot!(said("a.jsonl", "{\"id\": 1}\n{\"id\": 2,}\n"), @"line 2 of a.jsonl: no JSON: trailing comma at column 10 | give JSON lines (an object a line), a list of JSON objects, a Parquet table, or a .csv with names in its first line");
     insta::assert_snapshot!(said("a.jsonl", "{\n  \"id\": 1\n}\n"), @"line 1 of a.jsonl: no JSON: EOF while parsing an object at column 1 | an object has to stand in one line: `jq -c . a.jsonl > NEW` puts it there");
-    insta::assert_snapshot!(said("a.jsonl", "{\"id\": 1}\n[1, 2]\n"), @"line 2 of a.jsonl: it is a list, not an object with named fields | give JSON lines (an object a line), a list of JSON objects, or a Parquet table");
-    insta::assert_snapshot!(said("a.json", "[{\"id\": 1}, 2]"), @"a.json: row 2: it is a number, not an object with named fields | give JSON lines (an object a line), a list of JSON objects, or a Parquet table");
-    insta::assert_snapshot!(said("a.json", "[{\"id\": 1}\n"), @"a.json: it is no list of JSON objects: EOF while parsing a list at line 2 column 0 | give JSON lines (an object a line), a list of JSON objects, or a Parquet table");
-    insta::assert_snapshot!(said("a.csv", "id,input\n1,Wer?\n"), @"line 1 of a.csv: no JSON: expected value at column 1 | give JSON lines (an object a line), a list of JSON objects, or a Parquet table");
-    insta::assert_snapshot!(said("a.jsonl", " \n\n"), @"a.jsonl: it holds no rows | give JSON lines (an object a line), a list of JSON objects, or a Parquet table");
-    insta::assert_snapshot!(said("a.json", "[]"), @"a.json: it holds no rows | give JSON lines (an object a line), a list of JSON objects, or a Parquet table");
+    insta::assert_snapshot!(said("a.jsonl", "{\"id\": 1}\n[1, 2]\n"), @"line 2 of a.jsonl: it is a list, not an object with named fields | give JSON lines (an object a line), a list of JSON objects, a Parquet table, or a .csv with names in its first line");
+    insta::assert_snapshot!(said("a.json", "[{\"id\": 1}, 2]"), @"a.json: row 2: it is a number, not an object with named fields | give JSON lines (an object a line), a list of JSON objects, a Parquet table, or a .csv with names in its first line");
+    insta::assert_snapshot!(said("a.json", "[{\"id\": 1}\n"), @"a.json: it is no list of JSON objects: EOF while parsing a list at line 2 column 0 | give JSON lines (an object a line), a list of JSON objects, a Parquet table, or a .csv with names in its first line");
+    insta::assert_snapshot!(said("a.csv", "id,input\n1,Wer, und wo?\n"), @"line 2 of a.csv: it has 3 fields, and the first line names 2 | texts with commas or line ends stand in double quotes");
+    insta::assert_snapshot!(said("a.csv", "id,input\n"), @"a.csv: it holds no rows | give JSON lines (an object a line), a list of JSON objects, a Parquet table, or a .csv with names in its first line");
+    insta::assert_snapshot!(said("a.jsonl", " \n\n"), @"a.jsonl: it holds no rows | give JSON lines (an object a line), a list of JSON objects, a Parquet table, or a .csv with names in its first line");
+    insta::assert_snapshot!(said("a.json", "[]"), @"a.json: it holds no rows | give JSON lines (an object a line), a list of JSON objects, a Parquet table, or a .csv with names in its first line");
     insta::assert_snapshot!(said("a.jsonl", &b"\xff\xfe{\0\"\0"[..]), @"a.jsonl: it is UTF-16, not UTF-8 (byte 0xff in line 1, offset 0) | convert it: `iconv -f UTF-16 -t UTF-8 a.jsonl > NEW`");
     insta::assert_snapshot!(said("a.jsonl", &b"{\"id\": 1}\n{\"input\": \"caf\xe9\"}\n"[..]), @"a.jsonl: byte 0xe9 in line 2, column 15 (offset 24) is not UTF-8 | text is read as UTF-8; from Latin-1, `iconv -f ISO-8859-1 -t UTF-8 a.jsonl > NEW` converts it");
     insta::assert_snapshot!(said("a.jsonl.gz", &b"\x1f\x8b\x08rest"[..]), @"a.jsonl.gz: it is packed (gzip), not text | unpack it first: `gunzip -c a.jsonl.gz > NEW`");
@@ -168,7 +178,7 @@ fn a_folder_holds_a_task_by_its_name() {
     assert_eq!(found(&["musique"]).unwrap(), ["data/musique/test-0.parquet", "data/musique/test-1.parquet"]);
     assert_eq!(found(&["qa1/4k", "4k/qa1"]).unwrap(), ["data/qa1/4k.json"]);
     assert_eq!(found(&["qa2/4k", "4k/qa2"]).unwrap(), ["data/4k/qa2-00000-of-00001.parquet"]);
-    insta::assert_snapshot!(found(&["trec"]).unwrap_err(), @"data: the folder holds no `trec.jsonl` (nor .json, nor .parquet) | name the file itself; give JSON lines (an object a line), a list of JSON objects, or a Parquet table");
+    insta::assert_snapshot!(found(&["trec"]).unwrap_err(), @"data: the folder holds no `trec.jsonl` (nor .json, nor .parquet) | name the file itself; give JSON lines (an object a line), a list of JSON objects, a Parquet table, or a .csv with names in its first line");
     assert_eq!(
         find(&held, "data/qasper.jsonl", &["trec".into()]).unwrap(),
         ["data/qasper.jsonl"],

@@ -267,5 +267,5 @@ fn stored_prompts_are_run_as_they_are() {
     insta::assert_snapshot!(say(ask(&["{\"input\": \"a\"}".into()], "")), @r#"line 1 of f.jsonl: `outputs` is missing | the row has the fields input: is this the task's file?"#);
     insta::assert_snapshot!(say(ask(&[row("a", json!([]), "")], ",kind=qa")), @"line 1 of f.jsonl: `outputs` holds no answer | a question without a right answer cannot be scored: leave its row out");
     insta::assert_snapshot!(say(ask(&[row("a", json!(3), "")], ",kind=qa")), @r#"line 1 of f.jsonl: `outputs` is a number, not a list of texts | make `outputs` a list of texts"#);
-    insta::assert_snapshot!(say(ask(&[], "")), @"f.jsonl: it holds no rows | give JSON lines (an object a line), a list of JSON objects, or a Parquet table");
+    insta::assert_snapshot!(say(ask(&[], "")), @"f.jsonl: it holds no rows | give JSON lines (an object a line), a list of JSON objects, a Parquet table, or a .csv with names in its first line");
 }
