@@ -116,6 +116,10 @@ impl Results {
                 // file systems without locks are used as they are
                 Ok(()) | Err(TryLockError::Error(_)) => (),
             }
+            // a process that ended in between took its empty file away: what is written to that is lost
+            if !is_at(&file, &path) {
+                return Self::write(folder);
+            }
             // a line that a kill cut short is computed again
             let whole = whole_bytes(&mut file).map_err(|error| failed(&path, &error))?;
             file.set_len(whole).and_then(|()| file.seek(SeekFrom::End(0))).map_err(|error| failed(&path, &error))?;
@@ -132,6 +136,17 @@ impl Results {
             format!("{MOST_FILES} processes write to {} already", folder.display()),
             "wait for them, or choose another folder".to_owned(),
         ))
+    }
+
+    /// Waits until all that was finished is on the disk; an error says what of it may be lost with the machine.
+    pub fn synced(&mut self) -> Result<(), Problem> {
+        let Some(own) = &mut self.own else { return Ok(()) };
+        own.sync.finish().map_err(|error| {
+            Problem::new(
+                format!("{} may not be whole on the disk: {error}", own.path.display()),
+                "make room, and run the same command again".to_owned(),
+            )
+        })
     }
 
     /// Finished samples.
@@ -293,6 +308,20 @@ impl Store for Results {
         self.keys.insert(record.key.clone(), listed);
         Ok(())
     }
+}
+
+/// Whether an open file is the one that its path names.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let of = |there: fs::Metadata| (there.dev(), there.ino());
+    file.metadata().map(of).ok() == fs::metadata(path).map(of).ok()
+}
+
+/// A file that is open is not taken away here.
+#[cfg(not(unix))]
+fn is_at(_: &File, _: &Path) -> bool {
+    true
 }
 
 impl Drop for Results {

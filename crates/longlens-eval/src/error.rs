@@ -66,7 +66,7 @@ pub enum EvalError {
         help: String,
     },
     /// A task's file that is not in the folder that was given.
-    #[error("{folder}: the folder holds no {files} (nor .json, nor .parquet)")]
+    #[error("{folder}: the folder holds no {files} (nor .json, .parquet, .csv)")]
     NotInFolder {
         /// The folder, as it was named.
         folder: String,

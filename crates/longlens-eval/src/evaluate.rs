@@ -231,12 +231,12 @@ impl Run<'_> {
             }
             let ready: Ready = match ready {
                 Some((_, ready)) => ready,
-                None => self.ready(counted.sample(*at, lens.text())?, &counted.entries[*at]),
+                None => self.ready(counted.sample(*at, lens.text())?, &counted.entries[*at])?,
             };
             let following = missing.get(turn + 1);
             next = following
                 .map(|at| -> Result<_, EvalError> {
-                    Ok((*at, self.ready(counted.sample(*at, lens.text())?, &counted.entries[*at])))
+                    Ok((*at, self.ready(counted.sample(*at, lens.text())?, &counted.entries[*at])?))
                 })
                 .transpose()?;
             let mut part = Part { control: &mut **control, before, size, total };
@@ -263,8 +263,17 @@ impl Run<'_> {
         counted.entries.iter().map(|entry| self.subject.key(entry, self.options)).collect()
     }
 
-    /// A sample as tokens, cut to the limit where that is asked for.
-    fn ready(&self, (sample, mut tokens): (Sample, Vec<u32>), entry: &Entry) -> Ready {
+    /// A sample as tokens, cut to the limit where that is asked for. One that is not what was counted is refused: it would be kept under
+    /// the key of another.
+    fn ready(&self, (sample, mut tokens): (Sample, Vec<u32>), entry: &Entry) -> Result<Ready, EvalError> {
+        if Entry::with(self.task, &sample, &tokens).hash != entry.hash {
+            return Err(EvalError::Score {
+                task: self.task.info.name.into(),
+                id: sample.id,
+                problem: "the sample is not the one that was counted: files that it is made from have changed meanwhile".into(),
+                help: "run the same command again; where that says the same, delete `tasks` in the folder of results. What is finished is kept".into(),
+            });
+        }
         let mut n_cut = 0;
         let over = self.options.limit.filter(|limit| entry.n_tokens() > *limit);
         let cut = over.filter(|_| self.options.too_long == TooLong::Cut);
@@ -281,7 +290,7 @@ impl Run<'_> {
             tokens.truncate(first);
             tokens.extend(rest);
         }
-        Ready { sample, tokens, n_cut, is_skipped: over.is_some() && self.options.too_long == TooLong::Skip }
+        Ok(Ready { sample, tokens, n_cut, is_skipped: over.is_some() && self.options.too_long == TooLong::Skip })
     }
 
     /// Runs one sample; `None` when cancelled.

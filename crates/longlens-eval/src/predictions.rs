@@ -19,7 +19,8 @@ mod each;
 pub struct PredictionFile<'a> {
     /// The file: JSON lines, a list of JSON objects, one object, a Parquet table, CSV with a header, or a folder of files with an object each.
     pub path: &'a Path,
-    /// Name of the task; that of the file up to its first dot where it is not given.
+    /// Name of the task, as the repository has it or `longlens tasks` lists it; what the file's name says of it up to the first dot, without
+    /// what evaluations put around a task's name, where it is not given.
     pub task: Option<&'a str>,
     /// Whose copy of a script is meant, where there are several.
     pub source: Option<&'a str>,
@@ -38,7 +39,7 @@ pub struct PredictionFile<'a> {
 pub struct FileScore {
     /// Name of the task.
     pub task: String,
-    /// The scorer that its format asks for.
+    /// The scorer that its format asks for, or that was named.
     pub scorer: &'static str,
     /// The field that holds the predictions; `None` of predictions by id.
     pub field: Option<String>,
@@ -64,18 +65,19 @@ pub fn score_file(file: PredictionFile<'_>, mode: Mode) -> Result<FileScore, Eva
         rows::objects_in(file.path)?
     } else {
         let bytes = read_bytes(file.path)?;
-        if let Some(by_id) = texts_by_id(&bytes) {
+        if let Some(by_id) = texts_by_id(&bytes).filter(|_| file.scorer.is_none()) {
             return scrolls(file, task, by_id, mode);
         }
         rows::of_bytes(&file.path.into(), bytes)?
     };
-    let rows: Vec<Row> = rows.into_iter().map(unwrapped).collect();
-    let has = |field: &str| rows[0].maybe(field).is_some();
-    if file.references.is_some() && ["answers", "outputs", "gt"].into_iter().any(has) {
+    let rows: Vec<Row> = rows.into_iter().map(unwrapped).collect::<Result<_, _>>()?;
+    // one that is null is there, and wrong
+    let has = |field: &str| rows[0].get(field).is_some();
+    if file.references.is_some() {
         return Err(EvalError::File {
             path: file.path.to_owned(),
-            problem: "its lines hold right answers of their own".into(),
-            help: "leave the references out: they are for files of SCROLLS, which hold predictions by id".into(),
+            problem: "it is no object of predictions by id, so its rows hold right answers of their own".into(),
+            help: "leave the references out: they are for files of SCROLLS".into(),
         });
     }
     if let Some(asked) = each::of_request(&file, &rows[0])? {
@@ -136,12 +138,29 @@ fn data_set(task: &str) -> (&str, bool) {
 const RULER: [&str; 5] = ["niah_", "vt", "cwe", "fwe", "qa_"];
 
 /// A row as its task's own script has it: lm-evaluation-harness keeps the data set's row as `doc`, and the answer beside it.
-fn unwrapped(row: Row) -> Row {
-    let answer = ["filtered_resps", "resps"].into_iter().find_map(|field| first_text(row.maybe(field)?));
-    let (Some(Value::Object(doc)), Some(answer)) = (row.maybe("doc"), answer) else { return row };
+fn unwrapped(row: Row) -> Result<Row, EvalError> {
+    let answers = ["filtered_resps", "resps"].into_iter().find_map(|field| row.maybe(field));
+    let (Some(Value::Object(doc)), Some(answers)) = (row.maybe("doc"), answers) else { return Ok(row) };
+    if answers.as_array().is_some_and(|answers| answers.iter().any(is_choice)) {
+        let help = "give samples of a task whose answers are generated";
+        return Err(row.refuse("its answers are likelihoods of choices, not texts", help));
+    }
+    let answer = first_text(answers).map(str::to_owned);
     let mut fields = doc.clone();
-    fields.insert("pred".into(), json!(answer));
-    row.with_fields(fields)
+    fields.extend(answer.map(|answer| ("pred".to_owned(), json!(answer))));
+    // what the harness adds to the row of the data set
+    for (name, value) in row.names().filter_map(|name| Some((name, row.get(name)?))) {
+        fields.entry(name).or_insert_with(|| value.clone());
+    }
+    Ok(row.with_fields(fields))
+}
+
+/// Whether an answer is a pair of a likelihood and whether the model would choose it.
+fn is_choice(answer: &Value) -> bool {
+    let pair = answer.as_array().map(Vec::as_slice);
+    matches!(pair, Some([_, Value::Bool(_)]))
+        || matches!(pair, Some([_, Value::String(chosen)]) if chosen == "True" || chosen == "False")
+        || matches!(pair, Some([one]) if is_choice(one))
 }
 
 /// The first text of a list, or of its first list.
@@ -231,6 +250,7 @@ fn unknown(path: &Path, problem: &str) -> EvalError {
 
 /// The file as one object of texts; a row of predictions is none, whatever it holds.
 fn texts_by_id(bytes: &[u8]) -> Option<Map<String, Value>> {
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     let by_id: Map<String, Value> = serde_json::from_slice(bytes).ok()?;
     let is_row = ["pred", "gt", "output", "prediction", "needle"].iter().any(|field| by_id.contains_key(*field));
     (!is_row && by_id.values().all(Value::is_string)).then_some(by_id)

@@ -55,6 +55,21 @@ fn outcomes(samples: &BTreeMap<String, Value>) -> BTreeMap<&String, [&Value; 4]>
 }
 
 #[test]
+fn a_sample_that_is_not_what_was_counted_is_kept_under_no_key() {
+    let sandbox = Sandbox::new();
+    let line = "evaluate passkey:samples=1,depths=1 --lengths 512 --out r";
+    sandbox.done(line);
+    let remembered = fs::read_dir(sandbox.path("r/tasks")).unwrap().next().unwrap().unwrap().path();
+    let text = fs::read_to_string(&remembered).unwrap();
+    let hash = serde_json::from_str::<Value>(&text).unwrap()["entries"][0]["hash"].as_str().unwrap().to_owned();
+    fs::write(&remembered, text.replace(&hash, &"0".repeat(64))).unwrap();
+    sandbox.refused(line, 1, &["not the one that was counted", "delete `tasks`"]);
+    assert_eq!(samples(&sandbox, "r").len(), 1);
+    fs::remove_dir_all(sandbox.path("r/tasks")).unwrap();
+    assert!(sandbox.done(line).stderr.contains("0 samples run, 1 finished before"));
+}
+
+#[test]
 fn a_sweep_that_was_killed_goes_on_and_gives_the_same() {
     let sandbox = Sandbox::new();
     sandbox.write("sweep.toml", SWEEP);

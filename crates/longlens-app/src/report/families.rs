@@ -7,6 +7,8 @@ use longlens_eval::scorers::Mode;
 use longlens_eval::stats::{Weighted, sum95};
 use longlens_eval::tasks::Task;
 
+use crate::distinct::distinct;
+
 use super::subjects::{Subject, is_same, subject};
 use super::tables::{Against, Cell, Column, Scores, Table, Tables, holds, in_mode};
 
@@ -23,7 +25,9 @@ struct Group<'a> {
 pub fn tables(tables: &Tables, grouped: &[(String, Vec<&Record>)], pairs: &[(usize, usize)]) -> Vec<Table> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for (table, (_, records)) in tables.tasks.iter().zip(grouped) {
-        let Some(task) = Task::named(&table.task).filter(|task| is_averaged(task.family)) else { continue };
+        // an earlier version of a task is another task
+        let is_own = |task: &&Task| is_averaged(task.family) && records[0].task_version == task.version;
+        let Some(task) = Task::named(&table.task).filter(is_own) else { continue };
         let own = (task.family, table.mode, &*records[0].template);
         let is_own = |group: &&mut Group<'_>| (group.family, group.mode, group.template) == own;
         match groups.iter_mut().find(is_own) {
@@ -50,7 +54,6 @@ pub fn tables(tables: &Tables, grouped: &[(String, Vec<&Record>)], pairs: &[(usi
 struct Part<'a> {
     table: &'a Table,
     records: Vec<&'a Record>,
-    weight: f64,
 }
 
 fn of_average(
@@ -62,11 +65,12 @@ fn of_average(
 ) -> Table {
     let weighted = group.tasks.iter().zip(&average.weights).filter(|(_, weight)| **weight > 0.0);
     let run: Vec<Part<'_>> =
-        weighted.map(|((table, records), weight)| Part { table, records: records.to_vec(), weight: *weight }).collect();
+        weighted.clone().map(|((table, records), _)| Part { table, records: records.to_vec() }).collect();
+    let average = &Average { weights: weighted.map(|(_, weight)| *weight).collect(), ..average.clone() };
     let mut columns: Vec<Column> = run.iter().flat_map(|part| part.table.columns.clone()).collect();
     columns.sort();
     columns.dedup();
-    let mut modes = BTreeMap::from([("run", scores("run", &run, &columns, subjects, pairs))]);
+    let mut modes = BTreeMap::from([("run", scores("run", average, &run, &columns, subjects, pairs))]);
     for mode in Mode::ALL {
         let rescored: Vec<Option<Vec<Record>>> = run.iter().map(|part| in_mode(&part.records, mode)).collect();
         if rescored.iter().any(Option::is_some) {
@@ -74,7 +78,8 @@ fn of_average(
                 records: rescored.as_ref().map_or_else(|| part.records.clone(), |rescored| rescored.iter().collect()),
                 ..*part
             });
-            modes.insert(mode.name(), scores(mode.name(), &parts.collect::<Vec<_>>(), &columns, subjects, pairs));
+            let parts: Vec<_> = parts.collect();
+            modes.insert(mode.name(), scores(mode.name(), average, &parts, &columns, subjects, pairs));
         }
     }
     let mut tasks: Vec<String> = run.iter().map(|part| part.table.task.clone()).collect();
@@ -95,6 +100,7 @@ fn of_average(
 /// Scores of an average. At a place where a task has no sample the others take its weight.
 fn scores(
     mode: &str,
+    average: &Average,
     parts: &[Part<'_>],
     columns: &[Column],
     subjects: &[Subject],
@@ -112,10 +118,8 @@ fn scores(
             }
         }
     }
-    let weights = |is_there: &dyn Fn(usize) -> bool| -> Vec<f64> {
-        let sum: f64 = (0..parts.len()).filter(|at| is_there(*at)).map(|at| parts[at].weight).sum();
-        (0..parts.len()).map(|at| if is_there(at) { parts[at].weight / sum } else { 0.0 }).collect()
-    };
+    let names: Vec<&str> = parts.iter().map(|part| &*part.table.task).collect();
+    let weights = |is_there: &dyn Fn(usize) -> bool| average.weights_where(&names, is_there);
     let cell = |line: usize, place: usize| {
         let of_parts: Vec<Option<&Cell>> = parts
             .iter()
@@ -124,7 +128,8 @@ fn scores(
                 part.table.under(mode).cells[line][own].as_ref().filter(|cell| cell.n > 0)
             })
             .collect();
-        mean(&of_parts, &weights(&|at| of_parts[at].is_some()))
+        let n_tasks = distinct(names.iter().zip(&of_parts).filter_map(|(name, cell)| cell.map(|_| *name))).len();
+        mean(n_tasks, &of_parts, &weights(&|at| of_parts[at].is_some()))
     };
     let mut differences = Vec::new();
     for (subject, reference) in pairs {
@@ -144,7 +149,7 @@ fn scores(
 }
 
 /// The weighted mean of scores with the samples of all of them; nothing of none.
-fn mean(cells: &[Option<&Cell>], weights: &[f64]) -> Option<Cell> {
+fn mean(n_tasks: usize, cells: &[Option<&Cell>], weights: &[f64]) -> Option<Cell> {
     let there: Vec<(&Cell, f64)> =
         cells.iter().zip(weights).filter_map(|(cell, weight)| Some(((*cell)?, *weight))).collect();
     let sum = |of: fn(&Cell) -> usize| there.iter().map(|(cell, _)| of(cell)).sum::<usize>();
@@ -157,7 +162,7 @@ fn mean(cells: &[Option<&Cell>], weights: &[f64]) -> Option<Cell> {
         score: parts.iter().map(|part| part.weight * part.value).sum(),
         interval: sum95(&parts),
         n,
-        n_tasks: there.len(),
+        n_tasks,
         n_skipped: sum(|cell| cell.n_skipped),
         n_truncated: sum(|cell| cell.n_truncated),
         n_errors: sum(|cell| cell.n_errors),

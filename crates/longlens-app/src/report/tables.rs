@@ -1,5 +1,6 @@
 //! Scores by method and length: a table for every task with its settings, and for every family of tasks.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use longlens_eval::evaluate::{Compared, Difference, Record, Row, compare, once_each, summarize, without_amounts};
@@ -108,19 +109,19 @@ pub struct Against {
 /// Beyond so many subjects each is compared with the first alone, or `full` where it is there.
 const MOST_COMPARED: usize = 12;
 
-/// The tables of finished samples. Of a sample that was finished more than once under one subject, as with and without recorded
-/// attention, the last counts.
+/// The tables of finished samples, each counted once ([`once_each`]); versions of a task have a table each.
 pub fn tables(records: &[Record]) -> Tables {
     let subjects = subjects(records);
-    let mut grouped: BTreeMap<(usize, String), Vec<&Record>> = BTreeMap::new();
+    let mut grouped: BTreeMap<(usize, String, Reverse<u32>), Vec<&Record>> = BTreeMap::new();
     for record in once_each(records) {
         let place = TASKS.iter().position(|task| task.info.name == record.task).unwrap_or(TASKS.len());
-        grouped.entry((place, without_amounts(&record.setting))).or_default().push(record);
+        let key = (place, without_amounts(&record.setting), Reverse(record.task_version));
+        grouped.entry(key).or_default().push(record);
     }
     let pairs = pairs(&subjects);
     let grouped: Vec<(String, Vec<&Record>)> =
-        grouped.into_iter().map(|((_, setting), records)| (setting, records)).collect();
-    let tasks = grouped.iter().map(|(setting, records)| of_task(setting, records, &subjects, &pairs)).collect();
+        grouped.into_values().map(|records| (table_name(records[0]), records)).collect();
+    let tasks = grouped.iter().map(|(name, records)| of_task(name, records, &subjects, &pairs)).collect();
     let mut tables = Tables { subjects, tasks, families: Vec::new() };
     tables.families = families::tables(&tables, &grouped, &pairs);
     tables
@@ -135,8 +136,8 @@ impl Tables {
 
     /// The task's table that a sample is in, and the column.
     pub fn place_of(&self, record: &Record) -> Option<(usize, usize)> {
-        let setting = without_amounts(&record.setting);
-        let table = self.tasks.iter().position(|table| table.name == setting)?;
+        let name = table_name(record);
+        let table = self.tasks.iter().position(|table| table.name == name)?;
         let own = column(record);
         Some((table, self.tasks[table].columns.iter().position(|column| *column == own)?))
     }
@@ -168,7 +169,14 @@ impl Cell {
     }
 }
 
-fn of_task(setting: &str, records: &[&Record], subjects: &[Subject], pairs: &[(usize, usize)]) -> Table {
+/// The task with its settings, and its version where that is not today's.
+fn table_name(record: &Record) -> String {
+    let setting = without_amounts(&record.setting);
+    let is_newest = Task::named(&record.task).is_none_or(|task| task.version == record.task_version);
+    if is_newest { setting } else { format!("{setting} (version {} of the task)", record.task_version) }
+}
+
+fn of_task(name: &str, records: &[&Record], subjects: &[Subject], pairs: &[(usize, usize)]) -> Table {
     let first = records[0];
     let task = Task::named(&first.task);
     let columns = distinct_columns(records);
@@ -184,7 +192,7 @@ fn of_task(setting: &str, records: &[&Record], subjects: &[Subject], pairs: &[(u
     }
     let scored = records.iter().find_map(|record| Some(record.answer()?.scorer.clone()));
     Table {
-        name: setting.to_owned(),
+        name: name.to_owned(),
         task: first.task.clone(),
         family: task.map_or(String::new(), |task| task.family.to_owned()),
         scorer: scored.unwrap_or_else(|| if is_loss(records) { "perplexity".to_owned() } else { String::new() }),

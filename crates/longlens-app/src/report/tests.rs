@@ -118,6 +118,47 @@ fn modes_are_shown_where_they_differ() {
 }
 
 #[test]
+fn an_earlier_version_of_a_task_is_another_task() {
+    let mut records = hits("niah_single_1", "full", &[false, false]);
+    let mut old = hits("niah_single_1", "full", &[true, true]);
+    for record in &mut old {
+        (record.key, record.task_version) = (format!("old {}", record.key), 0);
+    }
+    records.extend(old);
+    records.extend(hits("niah_single_2", "full", &[true, true]));
+    let tables = tables(&records);
+    let told = |table: &Table| {
+        let cell = table.under("run").cells[0][0].as_ref().unwrap();
+        (table.name.clone(), cell.score, cell.n)
+    };
+    assert_eq!(
+        tables.tasks.iter().map(told).collect::<Vec<_>>(),
+        [
+            ("niah_single_1".into(), 0.0, 2),
+            ("niah_single_1 (version 0 of the task)".into(), 100.0, 2),
+            ("niah_single_2".into(), 100.0, 2),
+        ]
+    );
+    assert_eq!(told(&tables.families[0]), ("ruler: mean of all tasks".into(), 50.0, 4));
+    assert_eq!(tables.place_of(&records[0]).unwrap().0, 0);
+    assert_eq!(tables.place_of(&records[2]).unwrap().0, 1);
+}
+
+#[test]
+fn a_task_with_two_settings_is_one_task_of_a_mean() {
+    let of = |task: &str, seed: usize, length: usize, hit: bool| {
+        let one = record(task, &format!("{task}:length={length},seed={seed}"), "full", seed, &json!(hit));
+        Record { length: Some(length), ..one }
+    };
+    let records =
+        [of("niah_single_1", 1, 512, false), of("niah_single_1", 2, 700, true), of("niah_single_2", 1, 512, true)];
+    let tables = tables(&records);
+    let cells = &tables.families[0].under("run").cells[0];
+    let told: Vec<_> = cells.iter().map(|cell| cell.as_ref().map(|cell| (cell.score, cell.n_tasks)).unwrap()).collect();
+    assert_eq!(told, [(50.0, 2), (100.0, 1)]);
+}
+
+#[test]
 fn families_are_means_over_tasks() {
     let mut records = hits("niah_single_1", "full", &[true; 9]);
     records.extend(hits("niah_single_2", "full", &[true, false]));

@@ -27,7 +27,7 @@ struct Known {
 }
 
 /// Raised where more is known of a sample, or prompts are made otherwise.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// Reads files and notes what they hold.
 struct Noting<'a> {

@@ -46,12 +46,20 @@ impl Syncing {
     }
 }
 
-/// Waits until all is on the disk.
-impl Drop for Syncing {
-    fn drop(&mut self) {
+impl Syncing {
+    /// Waits until all is on the disk. Lines that are written later are not synced any more.
+    pub fn finish(&mut self) -> io::Result<()> {
         self.written = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
+    }
+}
+
+/// Waits until all is on the disk.
+impl Drop for Syncing {
+    fn drop(&mut self) {
+        let _ = self.finish();
     }
 }

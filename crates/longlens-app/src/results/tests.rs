@@ -53,6 +53,18 @@ pub(crate) fn record(key: usize) -> Record {
 }
 
 #[test]
+fn a_file_that_was_taken_away_is_told_from_the_one_at_its_path() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("samples.jsonl");
+    let file = File::create(&path).unwrap();
+    assert!(is_at(&file, &path));
+    fs::remove_file(&path).unwrap();
+    assert!(!is_at(&file, &path));
+    let _other = File::create(&path).unwrap();
+    assert!(!is_at(&file, &path));
+}
+
+#[test]
 fn a_line_that_a_kill_cut_short_is_gone_and_the_rest_stays() {
     let folder = tempfile::tempdir().unwrap();
     let mut results = Results::write(folder.path()).unwrap();

@@ -128,7 +128,8 @@ pub fn run<W: Watch>(job: &Job<'_>, results: &mut Results, watch: &mut W) -> Res
                 // tasks of one length say the same of a method
                 let length = made.entries.iter().map(|entry| entry.length).max().flatten();
                 let is_news = |warning: &&Warning| {
-                    warned.insert((unit.settings.method.to_string(), length, std::mem::discriminant(*warning)))
+                    let conditions = format!("{:?} {:?}", unit.opening, unit.settings);
+                    warned.insert((conditions, length, std::mem::discriminant(*warning)))
                 };
                 let unwise: Vec<&Warning> = unwise.iter().filter(is_news).collect();
                 let unwise = unwise.iter().map(|warning| format!("warning: {}: {warning}", unit.settings.method));

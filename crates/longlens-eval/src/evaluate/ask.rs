@@ -12,14 +12,14 @@ use crate::sample::Answering;
 use crate::sampling::{Sampler, Sampling};
 
 /// A prompt, how its answer is had, and the prompt after it.
-pub struct Asked<'a> {
+pub(super) struct Asked<'a> {
     pub tokens: &'a [u32],
     pub answering: &'a Answering,
     pub next: Option<&'a [u32]>,
 }
 
-/// A prompt whose tokens are fed after those that it shares with an earlier one.
-pub struct Begun<'a> {
+/// A prompt to be fed, and the prefix that earlier prompts left.
+pub(super) struct Begun<'a> {
     pub lens: &'a mut dyn Lens,
     pub prefix: &'a mut Prefix,
     pub setup: &'a Setup,

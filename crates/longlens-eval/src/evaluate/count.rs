@@ -94,7 +94,7 @@ impl Entry {
     }
 
     /// What is known of a sample whose prompt has these tokens.
-    fn with(task: &Task, sample: &Sample, tokens: &[u32]) -> Self {
+    pub(super) fn with(task: &Task, sample: &Sample, tokens: &[u32]) -> Self {
         let mut digest = Sha256::new();
         digest.update(sample.hash(task.info.name, task.version));
         for token in tokens {

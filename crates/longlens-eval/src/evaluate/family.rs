@@ -24,6 +24,21 @@ pub struct Average {
     pub weights: Vec<f64>,
 }
 
+impl Average {
+    /// How much each of `tasks` counts, of which the weights are, where only some have a score: a task by any of its settings counts as a
+    /// whole one, and those that have none leave their weight to the others. 0 for what is not there.
+    pub fn weights_where(&self, tasks: &[&str], is_there: impl Fn(usize) -> bool) -> Vec<f64> {
+        let of_task = |at: usize| -> f64 {
+            let same = |other: &usize| tasks[*other] == tasks[at];
+            let whole: f64 = (0..tasks.len()).filter(same).map(|other| self.weights[other]).sum();
+            whole / (0..tasks.len()).filter(same).filter(|other| is_there(*other)).count() as f64
+        };
+        let weights: Vec<f64> = (0..tasks.len()).map(|at| if is_there(at) { of_task(at) } else { 0.0 }).collect();
+        let sum: f64 = weights.iter().sum();
+        weights.into_iter().map(|weight| if sum > 0.0 { weight / sum } else { 0.0 }).collect()
+    }
+}
+
 /// RULER's four categories (arXiv:2404.06654, section 3).
 const RULER: &[Category] = &[
     Category {
@@ -152,8 +167,8 @@ mod tests {
                 let is_there = |name: &str| Task::named(name).is_some_and(|known| known.family == family);
                 assert!(is_there(task) || is_there(&format!("{family}_{task}")), "{family} has no {task}");
             }
-            let first = categories(family).iter().map(|category| category.tasks.len()).sum::<usize>();
-            assert!(first >= n, "{family}");
+            let of: BTreeSet<_> = categories(family).iter().flat_map(|category| category.tasks).collect();
+            assert_eq!(of.len(), n, "{family}");
         }
     }
 }

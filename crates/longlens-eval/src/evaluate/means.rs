@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use longlens_core::setting::Setting;
 use serde::Serialize;
 
 use super::family::{averages, is_averaged};
@@ -34,8 +35,8 @@ struct Group<'a> {
     ran: (&'a str, &'a str, Option<&'a str>),
 }
 
-/// The means that papers report, by family, model, mean, length and method: of the rows of whole tasks that were scored, two tasks at least.
-/// Where a task has no score at a length that others have, these take its weight.
+/// The means that papers report, by family, model, mean, length and method: of the rows of whole tasks that were scored, where two tasks at
+/// least were run. Where a task has no score at a length that others have, these take its weight.
 pub fn means(rows: &[Row]) -> Vec<FamilyMean> {
     let mut groups: Vec<(Group<'_>, Vec<&Row>)> = Vec::new();
     for row in rows.iter().filter(|row| row.part.is_none() && row.n > 0) {
@@ -81,9 +82,10 @@ fn of_group(group: &Group<'_>, rows: &[&Row]) -> Vec<(usize, FamilyMean)> {
     for (place, average) in averages(group.family, &names).into_iter().enumerate() {
         for length in &lengths {
             let of = |setting: &str| rows.iter().find(|row| row.length == *length && row.setting == setting);
+            let weights = average.weights_where(&names, |at| of(settings[at].1).is_some());
             let there: Vec<(&Row, f64)> = settings
                 .iter()
-                .zip(&average.weights)
+                .zip(&weights)
                 .filter_map(|((_, setting), weight)| Some((*of(setting)?, *weight)))
                 .filter(|(_, weight)| *weight > 0.0)
                 .collect();
@@ -97,9 +99,7 @@ fn of_group(group: &Group<'_>, rows: &[&Row]) -> Vec<(usize, FamilyMean)> {
 
 fn of_rows(group: &Group<'_>, name: &str, n_of: usize, rows: &[(&Row, f64)]) -> Option<FamilyMean> {
     let (first, _) = rows.first()?;
-    let whole: f64 = rows.iter().map(|(_, weight)| weight).sum();
-    let part =
-        |(row, weight): &(&Row, f64)| Weighted { value: row.score, interval: row.interval, weight: weight / whole };
+    let part = |(row, weight): &(&Row, f64)| Weighted { value: row.score, interval: row.interval, weight: *weight };
     let parts: Vec<Weighted> = rows.iter().map(part).collect();
     let sum = |of: fn(&Row) -> usize| rows.iter().map(|(row, _)| of(row)).sum::<usize>();
     let n = sum(|row| row.n);
@@ -110,13 +110,16 @@ fn of_rows(group: &Group<'_>, name: &str, n_of: usize, rows: &[(&Row, f64)]) -> 
     if group.mode != Mode::default() {
         told.push(format!("mode={}", group.mode.name()));
     }
-    if group.template != "off" {
+    let usual = Task::named(&first.task).map(|task| task.template(&Setting::new(task.info)));
+    if usual.as_deref() != Some(group.template) {
         told.push(format!("template={}", group.template));
     }
     let setting =
         if told.is_empty() { group.family.to_owned() } else { format!("{}:{}", group.family, told.join(",")) };
     let row = Row {
         task: group.family.to_owned(),
+        // that of no task
+        task_version: 0,
         setting,
         n,
         n_skipped: sum(|row| row.n_skipped),
@@ -212,6 +215,29 @@ mod tests {
         let (low, high) = found[0].row.interval;
         let apart = |distance: f64| 3f64.sqrt() * distance / 3.0;
         assert!((50.0 - low - apart(4.0)).abs() < 1e-12 && (high - 50.0 - apart(3.0)).abs() < 1e-12, "{low} {high}");
+    }
+
+    #[test]
+    fn a_task_counts_whole_by_the_settings_that_a_length_has() {
+        let rows = [
+            row("niah_single_1:seed=1", Some(512), "full", 0.0),
+            row("niah_single_1:seed=2", Some(700), "full", 80.0),
+            row("niah_single_2:seed=1", Some(512), "full", 100.0),
+        ];
+        let found = told(&means(&rows));
+        assert_eq!(found[0], "ruler: mean of all tasks at 512, full: 50.0 of 2 of 13");
+        assert_eq!(found[1], "ruler: mean of all tasks at 700, full: 80.0 of 1 of 13");
+    }
+
+    #[test]
+    fn a_template_is_told_where_it_is_not_the_tasks_own() {
+        let told_of = |template: &str| {
+            let mut rows =
+                ["passkey", "kv_retrieval"].map(|name| row(&format!("infinitebench_{name}:file=a"), None, "full", 1.0));
+            rows.iter_mut().for_each(|row| row.template = template.into());
+            told(&means(&rows))[0].split(": ").next().unwrap().to_owned()
+        };
+        assert_eq!((told_of("model"), told_of("off")), ("infinitebench".into(), "infinitebench:template=off".into()));
     }
 
     #[test]

@@ -8,8 +8,7 @@ use super::{FileScore, PredictionFile};
 use crate::error::EvalError;
 use crate::evaluate::number;
 use crate::rows::Row;
-use crate::scorers::Mode;
-use crate::scorers::Scorer;
+use crate::scorers::{Mode, Scorer};
 use crate::tasks::babilong;
 
 /// Usual names of fields with predictions, the likeliest first.
@@ -35,7 +34,7 @@ pub(super) fn of_request(file: &PredictionFile<'_>, row: &Row) -> Result<Option<
     let refused = |problem: String, help: String| EvalError::File { path: file.path.to_owned(), problem, help };
     let scorer = Scorer::named(name).map_err(|error| refused(error.to_string(), error.help()))?;
     if scorer.is_aggregate {
-        let problem = format!("`{name}` scores a whole data set, not its rows one by one");
+        let problem = format!("`{name}` does not score predictions one by one");
         return Err(refused(problem, "name the scorer of one prediction, or leave it out".into()));
     }
     let field = |given: Option<&str>, usual: &[&str], what: &str, flag: &str| {
@@ -51,12 +50,17 @@ pub(super) fn of_request(file: &PredictionFile<'_>, row: &Row) -> Result<Option<
     };
     let prediction = field(file.prediction_field, &PREDICTIONS, "predictions", "prediction-field")?;
     let answer = field(file.answer_field, &ANSWERS, "right answers", "answer-field")?;
-    Ok(Some(Each { scorer, prediction, answer, fields: Map::new() }))
+    let mut fields = Map::new();
+    for (name, value) in [("task", file.task), ("source", file.source)] {
+        let is_read = scorer.extras.iter().any(|extra| extra.trim_end_matches('?') == name);
+        fields.extend(value.filter(|_| is_read).map(|value| (name.to_owned(), json!(value))));
+    }
+    Ok(Some(Each { scorer, prediction, answer, fields }))
 }
 
 /// What the fields of a repository's row ask for; `None` where they are of none that scores row by row.
 pub(super) fn of_fields(path: &Path, task: &str, row: &Row) -> Result<Option<Each>, EvalError> {
-    let has = |field: &str| row.maybe(field).is_some();
+    let has = |field: &str| row.get(field).is_some();
     let each = |scorer: &'static Scorer, prediction: &str, answer: &str| Each {
         scorer,
         prediction: prediction.to_owned(),
@@ -101,8 +105,18 @@ impl Each {
     /// The scores of rows and their mean, in percent with two digits.
     pub(super) fn score(&self, task: &str, rows: &[Row], mode: Mode) -> Result<FileScore, EvalError> {
         let each: Vec<Value> = rows.iter().map(|row| self.of_row(row, mode)).collect::<Result<_, _>>()?;
-        let sum: f64 = each.iter().map(|score| number(score).unwrap_or(0.0)).sum();
-        let percent = 100.0 * sum / each.len() as f64 / self.scorer.scale;
+        let mean = |of: &dyn Fn(&Value) -> Option<f64>| {
+            each.iter().map(|score| of(score).unwrap_or(0.0)).sum::<f64>() / each.len() as f64
+        };
+        // the geometric mean is one of means over the data set
+        let measure = |name: &'static str| mean(&|score| score.get(name)?.as_f64());
+        let is_rouge = each.iter().any(|score| score.get("geometric_mean").is_some());
+        let score = if is_rouge {
+            ["rouge1", "rouge2", "rougeL"].map(measure).iter().product::<f64>().cbrt()
+        } else {
+            mean(&number)
+        };
+        let percent = 100.0 * score / self.scorer.scale;
         Ok(FileScore {
             task: task.to_owned(),
             scorer: self.scorer.name,
@@ -122,6 +136,10 @@ impl Each {
         }
         let answers = match row.field(&self.answer)? {
             list @ Value::Array(_) => list.clone(),
+            Value::String(text) if ["['", "[\""].iter().any(|begin| text.starts_with(begin)) => {
+                let help = "give JSON lines, in which a list is a list";
+                return Err(row.refuse(format!("`{}` is a list written as a text", self.answer), help));
+            }
             answer => json!([answer]),
         };
         fields.insert("references".into(), answers);

@@ -146,11 +146,48 @@ fn a_scorer_scores_rows_of_any_file() {
     assert!(refused(asked("longbench_qa_f1", None, None)).contains("`prediction-field`"));
     assert!(refused(asked("longbench_qa_f1", Some("say"), None)).contains("`say` is missing"));
     assert!(refused(asked("longbench_qa_f", None, None)).contains("did you mean `longbench_qa_f1`?"));
-    assert!(refused(asked("longbench_corpus", None, None)).contains("a whole data set"));
+    assert!(refused(asked("longbench_corpus", None, None)).contains("does not score predictions one by one"));
     let classes = refused(asked("longbench_classification", Some("said"), None));
     assert!(classes.contains("line 2 of") && classes.contains("`all_classes` is missing"), "{classes}");
     fs::write(&path, "said,right\na,b,c\n").unwrap();
     assert!(refused(file(&path)).contains("it has 3 fields, and the first line names 2"));
+}
+
+#[test]
+fn what_is_asked_for_counts_before_what_a_file_looks_like() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("one.json");
+    let asked = |scorer, text: &str| {
+        fs::write(&path, text).unwrap();
+        score_file(PredictionFile { scorer: Some(scorer), ..file(&path) }, Mode::Faithful)
+    };
+    let one = r#"{"response": "the blue paint", "answer": "blue paint"}"#;
+    assert_eq!(asked("scrolls_f1", one).unwrap().score, json!(100.0), "an object of texts may be a row");
+    // of a data set the measures are averaged, and then their geometric mean is taken
+    let rouge = "{\"pred\": \"12\", \"answer\": \"12\"}\n{\"pred\": \"a b c d\", \"answer\": \"a b c d\"}";
+    assert_eq!(asked("scrolls_rouge", rouge).unwrap().score, json!(79.37));
+    let choice =
+        r#"{"doc": {"question": "?"}, "target": "2", "filtered_resps": [["-3.2", "False"], ["-1.2", "True"]]}"#;
+    assert!(asked("ruler_string_match_part", choice).unwrap_err().to_string().contains("likelihoods"));
+    let outer = r#"{"doc": {"question": "?"}, "target": "2", "filtered_resps": ["it is 2"]}"#;
+    assert_eq!(asked("ruler_string_match_part", outer).unwrap().score, json!(100.0), "`target` stands beside `doc`");
+    let listed = r#"{"pred": "2", "answer": "['2']"}"#;
+    assert!(asked("ruler_string_match_part", listed).unwrap_err().to_string().contains("a list written as a text"));
+    let letters = PredictionFile { scorer: Some("leval_multiple_choice"), task: Some("coursera"), ..file(&path) };
+    fs::write(&path, r#"{"prediction": "A", "gt": "A"}"#).unwrap();
+    assert_eq!(score_file(letters, Mode::Faithful).unwrap().score, json!(100.0));
+    let references = PredictionFile { references: Some(&path), ..letters };
+    assert!(score_file(references, Mode::Faithful).unwrap_err().to_string().contains("no object of predictions by id"));
+}
+
+#[test]
+fn a_first_row_that_is_wrong_is_named_like_any_other() {
+    let said = |name: &str, text: &str| scored(name, text).unwrap_err().to_string();
+    assert!(said("preds_passkey.jsonl", "{\"prediction\": null, \"ground_truth\": \"1\"}\n").contains("line 1 of"));
+    assert!(said("qasper.jsonl", "{\"pred\": null, \"answers\": [\"a\"]}\n").contains("`pred` is null, not a text"));
+    // a mark of the byte order is no part of the text
+    let by_id = said("quality.json", "\u{feff}{\"q1\": \"a\"}");
+    assert!(by_id.contains("predictions by id, and no right answers"), "{by_id}");
 }
 
 #[test]

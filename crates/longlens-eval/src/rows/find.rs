@@ -7,13 +7,13 @@ use crate::error::EvalError;
 use crate::files::Files;
 
 /// Endings of files with rows, in the order in which they are looked for.
-const ENDINGS: [&str; 3] = ["jsonl", "json", "parquet"];
+const ENDINGS: [&str; 4] = ["jsonl", "json", "parquet", "csv"];
 
 /// How names of files begin that hold what is evaluated, in the order in which they are looked for; at last any name.
 const SPLITS: [&str; 3] = ["test", "validation", ""];
 
-/// The rows of the task called by one of `stems`: those of `name` where it is a file, and else those of the folder's `STEM.jsonl`, `.json`
-/// or `.parquet`, or of all such files in its folder `STEM`. A stem may have folders in it, as `qa1/4k`.
+/// The rows of the task called by one of `stems`: those of `name` where it is a file, and else those of the folder's `STEM.jsonl`, `.json`,
+/// `.parquet` or `.csv`, or of all such files in its folder `STEM`. A stem may have folders in it, as `qa1/4k`.
 pub fn opened(files: &dyn Files, name: &str, stems: &[String]) -> Result<Vec<Row>, EvalError> {
     let mut rows = Vec::new();
     for file in find(files, name, stems)? {

@@ -178,7 +178,7 @@ fn a_folder_holds_a_task_by_its_name() {
     assert_eq!(found(&["musique"]).unwrap(), ["data/musique/test-0.parquet", "data/musique/test-1.parquet"]);
     assert_eq!(found(&["qa1/4k", "4k/qa1"]).unwrap(), ["data/qa1/4k.json"]);
     assert_eq!(found(&["qa2/4k", "4k/qa2"]).unwrap(), ["data/4k/qa2-00000-of-00001.parquet"]);
-    insta::assert_snapshot!(found(&["trec"]).unwrap_err(), @"data: the folder holds no `trec.jsonl` (nor .json, nor .parquet) | name the file itself; give JSON lines (an object a line), a list of JSON objects, a Parquet table, or a .csv with names in its first line");
+    insta::assert_snapshot!(found(&["trec"]).unwrap_err(), @"data: the folder holds no `trec.jsonl` (nor .json, .parquet, .csv) | name the file itself; give JSON lines (an object a line), a list of JSON objects, a Parquet table, or a .csv with names in its first line");
     assert_eq!(
         find(&held, "data/qasper.jsonl", &["trec".into()]).unwrap(),
         ["data/qasper.jsonl"],

@@ -16,7 +16,7 @@ pub struct ScoreArgs {
     /// write them, or with --scorer any others: one score for the file
     #[arg(long, value_name = "FILE|DIR")]
     pub predictions: Option<PathBuf>,
-    /// The task of the predictions (default: the name of the file up to its first dot); `_e` at the end asks for LongBench-E
+    /// The task of the predictions (default: what the name of the file says, up to its first dot); `_e` at the end asks for LongBench-E
     #[arg(long, value_name = "NAME", conflicts_with_all = ["pairs", "list"])]
     pub task: Option<String>,
     /// Score every row of the predictions with this scorer, whatever file it is (--list names them)

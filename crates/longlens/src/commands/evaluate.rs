@@ -205,6 +205,7 @@ fn carry_out(terminal: &Terminal, asked: &Asked<'_>) -> Result<(), Failure> {
     let summary = summary(asked, &done, &records);
     terminal.result(&json!({ "rows": summary.rows, "means": means(&summary.rows), "done": tallies(&done) }))?;
     tell(terminal, &summary)?;
+    results.synced().map_err(Failure::met)?;
     tell_done(terminal, asked, &done, n_before)?;
     if done.is_cancelled {
         return Err(Failure::interrupted());

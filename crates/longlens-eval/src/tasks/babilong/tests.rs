@@ -72,7 +72,7 @@ fn rows_of_other_tasks_are_refused() {
     insta::assert_snapshot!(refused(json!({ "input": "x", "target": "kitchen" })), @"line 1 of f.jsonl: `question` is missing | the row has the fields input, target: is this the task's file?");
     let held = Held::rows("data/qa8/4k.json", &[row("milk")]);
     insta::assert_snapshot!(held.refused("babilong_qa8:file=data"), @"data: a folder holds rows of several lengths | say which with `config`, as `config=4k`");
-    insta::assert_snapshot!(held.refused("babilong_qa8:file=data,config=8k"), @"data: the folder holds no `qa8/8k.jsonl` nor `8k/qa8.jsonl` nor `qa8_8k.jsonl` (nor .json, nor .parquet) | name the file itself; give JSON lines (an object a line), a list of JSON objects, a Parquet table, or a .csv with names in its first line");
+    insta::assert_snapshot!(held.refused("babilong_qa8:file=data,config=8k"), @"data: the folder holds no `qa8/8k.jsonl` nor `8k/qa8.jsonl` nor `qa8_8k.jsonl` (nor .json, .parquet, .csv) | name the file itself; give JSON lines (an object a line), a list of JSON objects, a Parquet table, or a .csv with names in its first line");
     insta::assert_snapshot!(held.refused("babilong_made:task=qa2"), @"`babilong_made` is made from a file, and `facts` names none | give bAbI's file of qa2, as `babilong_made:task=qa2,facts=qa2.txt`; only qa1 has facts of our own");
 }
 

@@ -12,9 +12,6 @@ use crate::tasks::{Ask, Samples};
 
 const TASK: &str = "A pass key is hidden in this long text. Find it and keep it in mind.";
 const QUESTION: &str = "What is the pass key? The pass key is";
-/// How the sentences that tell the key end.
-const END: &str = " is the pass key.";
-
 /// The number of a trial, of so many digits, of which the first is not 0.
 pub fn key(digits: usize, seed: u64, trial: usize) -> String {
     let mut bytes = [0; 32];
@@ -39,7 +36,7 @@ pub fn samples(ask: &Ask<'_>) -> Result<Samples, EvalError> {
         let key = key(digits, seed, trial);
         let told = told(&key);
         let hidden = [format!(" {told}")];
-        let framed = |text: &str| wrapped(codec, wrapper, text);
+        let framed = |text: &str| wrapped(codec, wrapper, &told, text);
         let n_answer = codec.encode(&format!(" {key}"), false)?.len() + 1;
         let room = Room { what: "passkey_haystack", length, n_answer };
         let prose = match kept.take().filter(|(known, _)| *known == trial) {
@@ -67,12 +64,13 @@ pub fn samples(ask: &Ask<'_>) -> Result<Samples, EvalError> {
 fn wrapped(
     codec: &dyn TextCodec,
     wrapper: Wrapper,
+    told: &str,
     text: &str,
 ) -> Result<crate::sample::Prompt, longlens_core::lens::LensError> {
     // in front of the first sentence a key has the blank behind it that it has before it elsewhere
-    let text = match text.strip_prefix(' ').and_then(|text| Some((text, text.find(END)? + END.len()))) {
-        Some((text, end)) if end < text.len() => format!("{} {}", &text[..end], &text[end..]),
-        Some((text, _)) => text.to_owned(),
+    let text = match text.strip_prefix(' ').and_then(|text| text.strip_prefix(told)) {
+        Some("") => told.to_owned(),
+        Some(rest) => format!("{told} {}", rest.trim_start_matches(' ')),
         None => text.to_owned(),
     };
     super::wrapped(wrapper, codec, &format!("{TASK}\n{text}\n{QUESTION}"))
@@ -118,6 +116,23 @@ mod tests {
         assert!(texts[4].ends_with(" is the pass key.\nWhat is the pass key? The pass key is"));
         assert_ne!(bare(0), bare(5), "trials read other passages");
         assert!(made("passkey_haystack:length=150").is_err());
+    }
+
+    #[test]
+    fn a_haystack_may_begin_with_blanks() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("book.txt");
+        std::fs::write(&path, "  It rained today. The sun shone. ".repeat(60)).unwrap();
+        let samples = made(&format!("passkey_haystack:length=1200,depths=3,samples=1,haystack={}", path.display()));
+        let samples = samples.unwrap();
+        let around = |at: usize| {
+            let (text, place) = (samples[at].prompt.text().unwrap(), samples[at].evidence[0].clone());
+            (text[..place.start].to_owned(), text[place.end..].to_owned())
+        };
+        let (before, behind) = around(0);
+        assert!(before.ends_with("mind.\n") && behind.starts_with(" It rained"), "{before:?} {}", &behind[..20]);
+        let (before, _) = around(1);
+        assert!(before.contains("mind.\n  It rained"), "the text is as it was: {}", &before[..120]);
     }
 
     #[test]
