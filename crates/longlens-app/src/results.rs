@@ -92,6 +92,12 @@ impl Results {
 
     /// The finished samples in a folder, to be read; a folder that is not there has none.
     pub fn read(folder: &Path) -> Result<Self, Problem> {
+        if let Err(error) = fs::read_dir(folder).map(drop)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            let help = "give a folder of results that you may read".to_owned();
+            return Err(Problem::new(format!("cannot read {}: {error}", folder.display()), help));
+        }
         let mut results = Self::in_memory();
         results.folder = Some(folder.to_owned());
         results.refresh()?;
@@ -120,9 +126,7 @@ impl Results {
             if !is_at(&file, &path) {
                 return Self::write(folder);
             }
-            // a line that a kill cut short is computed again
-            let whole = whole_bytes(&mut file).map_err(|error| failed(&path, &error))?;
-            file.set_len(whole).and_then(|()| file.seek(SeekFrom::End(0))).map_err(|error| failed(&path, &error))?;
+            end_lines(&mut file).map_err(|error| failed(&path, &error))?;
             let claims_path = path.with_extension(CLAIMS);
             let claims = File::create(&claims_path).map_err(|error| failed(&claims_path, &error))?;
             let sync = Syncing::of(&file).map_err(|error| failed(&path, &error))?;
@@ -138,9 +142,15 @@ impl Results {
         ))
     }
 
-    /// Waits until all that was finished is on the disk; an error says what of it may be lost with the machine.
+    /// Waits until all that was finished is on the disk; an error says what of it may be lost.
     pub fn synced(&mut self) -> Result<(), Problem> {
         let Some(own) = &mut self.own else { return Ok(()) };
+        if !is_at(&own.file, &own.path) {
+            return Err(Problem::new(
+                format!("{} was taken away while it was written: what was finished since is lost", own.path.display()),
+                "run the same command again, and leave the folder alone meanwhile".to_owned(),
+            ));
+        }
         own.sync.finish().map_err(|error| {
             Problem::new(
                 format!("{} may not be whole on the disk: {error}", own.path.display()),
@@ -369,6 +379,22 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files.into_iter().map(|(_, path)| path).collect()
 }
 
+/// Leaves whole lines alone: a last one that a kill cut short is taken away, since its sample is computed again, and one that lacks nothing
+/// but its end, as editors and copies leave it, is given that.
+fn end_lines(file: &mut File) -> io::Result<()> {
+    let (whole, length) = (whole_bytes(file)?, file.metadata()?.len());
+    if whole == length {
+        return Ok(());
+    }
+    let mut last = Vec::new();
+    file.seek(SeekFrom::Start(whole))?;
+    file.take(length - whole).read_to_end(&mut last)?;
+    if serde_json::from_slice::<Record>(&last).is_ok() {
+        return file.write_all(b"\n");
+    }
+    file.set_len(whole)
+}
+
 /// Bytes up to the last line end.
 fn whole_bytes(file: &mut File) -> io::Result<u64> {
     const BLOCK: u64 = 1 << 16;
@@ -461,22 +487,30 @@ pub fn belongs_to(folder: &Path) -> Result<Option<String>, Problem> {
     })
 }
 
-/// Says what a folder belongs to; an error where it belongs to another sweep.
-pub fn claim_folder(folder: &Path, sweep: &str) -> Result<(), Problem> {
+/// Whether a folder is known to be a sweep's; an error where it belongs to another one.
+pub fn is_of(folder: &Path, sweep: &str) -> Result<bool, Problem> {
     match belongs_to(folder)? {
-        Some(owner) if owner == sweep => Ok(()),
-        Some(owner) => Err(Problem::new(
+        Some(owner) if owner != sweep => Err(Problem::new(
             format!("{} holds results of the sweep `{owner}`, and this one is `{sweep}`", folder.display()),
             "give another folder, or name this sweep as that one to add to its results".to_owned(),
         )),
-        None => {
-            let failed =
-                |error: io::Error| Problem::new(format!("cannot write to {}: {error}", folder.display()), None);
-            fs::create_dir_all(folder).map_err(failed)?;
-            let text = serde_json::json!({ "sweep": sweep, "format": 1 }).to_string();
-            crate::write_whole(&folder.join(OWNER), text.as_bytes()).map_err(failed)
-        }
+        owner => Ok(owner.is_some()),
     }
+}
+
+/// Says what a folder belongs to; an error where it belongs to another sweep.
+pub fn claim_folder(folder: &Path, sweep: &str) -> Result<(), Problem> {
+    if is_of(folder, sweep)? {
+        return Ok(());
+    }
+    let failed = |error: io::Error| {
+        let is_file = folder.is_file();
+        let help = is_file.then(|| "it is a file: name a folder, which is made where it is not there".to_owned());
+        Problem::new(format!("cannot write to {}: {error}", folder.display()), help)
+    };
+    fs::create_dir_all(folder).map_err(failed)?;
+    let text = serde_json::json!({ "sweep": sweep, "format": 1 }).to_string();
+    crate::write_whole(&folder.join(OWNER), text.as_bytes()).map_err(failed)
 }
 
 /// The file that says what a folder belongs to.

@@ -19,6 +19,7 @@
 //! ```
 
 use longlens_core::methods::Method;
+use longlens_core::nearest::nearest;
 use longlens_core::rope::RopeScaling;
 use longlens_core::setting::{Setting, Value};
 use longlens_eval::evaluate::{Options, TooLong};
@@ -149,6 +150,13 @@ pub fn tasks(text: &str) -> Result<Vec<Setting>, Problem> {
     let of_family: Vec<_> = TASKS.iter().filter(|task| task.family == name.trim()).collect();
     // a task may be called as its family
     if of_family.is_empty() || Task::named(name.trim()).is_some() {
+        let name = name.trim();
+        let is_like_a_task = nearest(name, TASKS.iter().map(|task| task.info.name)).is_some();
+        // a family may be meant
+        if !is_like_a_task && let Some(family) = nearest(name, TASKS.iter().map(|task| task.family)) {
+            let help = format!("did you mean the tasks of `{family}`?");
+            return Err(Problem::new(format!("unknown task `{name}`"), help));
+        }
         return Ok(vec![Task::parse(text)?]);
     }
     let pairs: Vec<&str> = rest.into_iter().flat_map(|rest| rest.split(',')).collect();

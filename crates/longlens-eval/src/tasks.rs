@@ -10,7 +10,7 @@ use longlens_core::lens::TextCodec;
 use longlens_core::setting::{Fallback, Info, Kind, Param, Setting, SettingError, Value};
 use longlens_core::spec::ModelSpec;
 
-use crate::error::EvalError;
+use crate::error::{EvalError, expect};
 use crate::sample::{Sample, Wrapper};
 use crate::scorers::Mode;
 
@@ -172,10 +172,21 @@ fn given<'a>(setting: &'a Setting, name: &str) -> Option<&'a Value> {
     setting.given().find(|(given, _)| *given == name).map(|(_, value)| value)
 }
 
+/// Tokens of a prompt that is made at most.
+pub const MAX_PROMPT: usize = 1 << 22;
+/// Samples of a task with its settings at most.
+const MOST_SAMPLES: usize = 1 << 20;
+
 impl Ask<'_> {
-    /// The samples of its task.
+    /// The samples of its task. More or longer ones than anybody can run are refused before they are made.
     pub fn samples(&self) -> Result<Samples, EvalError> {
-        (self.task().make)(self)
+        if self.task().has_lengths() {
+            let (length, expected) = (self.length(), "at most 4194304 tokens");
+            expect(length <= MAX_PROMPT, LENGTH.name, length, expected)?;
+        }
+        let samples = (self.task().make)(self)?;
+        expect(samples.n <= MOST_SAMPLES, "samples", samples.n, "at most 1048576, depths and all")?;
+        Ok(samples)
     }
 
     /// The task itself.

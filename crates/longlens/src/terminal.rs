@@ -114,7 +114,7 @@ impl Terminal {
         } else {
             output::write(text);
         }
-        if output::is_read() { Ok(()) } else { Err(Failure::quiet()) }
+        if output::is_read() { Ok(()) } else { Err(output::unwritten().unwrap_or_else(Failure::quiet)) }
     }
 
     /// Ends the line of a streamed text; a pipe gets its line end in any case.

@@ -55,6 +55,44 @@ fn outcomes(samples: &BTreeMap<String, Value>) -> BTreeMap<&String, [&Value; 4]>
 }
 
 #[test]
+fn more_than_anybody_can_run_is_refused_before_it_is_made() {
+    let sandbox = Sandbox::new();
+    let most = "is not at most 1048576";
+    sandbox.refused("evaluate passkey --lengths 512 --samples 999999999999", 1, &["samples = ", most]);
+    sandbox.refused("evaluate passkey:depths=999999999999 --lengths 512", 1, &["samples = ", most]);
+    let forecast = sandbox.done("evaluate niah_single_1 --lengths 1k --samples 100000000 --dry-run").stdout;
+    assert!(forecast.contains("impossible: samples = 100000000 is not at most 1048576"), "{forecast}");
+    sandbox.refused("tasks niah_single_1:length=40000000 --sample 0", 2, &["length = 40000000 is not at most 4194304"]);
+    // a family may be meant
+    sandbox.refused("evaluate rulr", 2, &["unknown task `rulr`", "did you mean the tasks of `ruler`?"]);
+    sandbox.refused("evaluate niah_singl_1", 2, &["did you mean `niah_single_1`?"]);
+    // what is wrong with all tasks of a family is told once
+    let ran = sandbox.run(&["evaluate", "longbench:file=nowhere", "--lengths", "512"]);
+    assert_eq!((ran.code, ran.stderr.matches("cannot read nowhere").count()), (Some(1), 1), "{}", ran.stderr);
+}
+
+#[test]
+fn a_text_as_long_as_the_trained_context_is_within_it() {
+    let sandbox = Sandbox::new();
+    let within = sandbox.done("evaluate perplexity:samples=1 --lengths 256");
+    assert!(!within.stderr.contains("capacity"), "{}", within.stderr);
+    assert!(sandbox.done("evaluate perplexity:samples=1 --lengths 257").stderr.contains("beyond the capacity of 256"));
+}
+
+#[test]
+fn a_forecast_and_a_submission_ask_whose_folder_it_is() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.toml", SWEEP);
+    sandbox.write("b.toml", SWEEP.replace("\"kept\"", "\"other\""));
+    sandbox.write("r/sweep.json", r#"{"sweep": "kept", "format": 1}"#);
+    let said = ["holds results of the sweep `kept`, and this one is `other`"];
+    sandbox.refused("sweep b.toml --out r --dry-run", 2, &said);
+    sandbox.refused("sweep b.toml --out a.toml", 2, &["cannot write to a.toml", "it is a file"]);
+    let array = ["`--array=1-5` would leave parts of the sweep out", "--jobs"];
+    sandbox.refused("sweep submit a.toml --out r --slurm --jobs 2 --sbatch=--array=1-5 --dry-run", 2, &array);
+}
+
+#[test]
 fn a_sample_that_is_not_what_was_counted_is_kept_under_no_key() {
     let sandbox = Sandbox::new();
     let line = "evaluate passkey:samples=1,depths=1 --lengths 512 --out r";

@@ -169,6 +169,17 @@ fn files_of_repositories_are_scored_whole() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn scores_that_cannot_be_written_are_no_success() {
+    let sandbox = Sandbox::new();
+    sandbox.write("pairs.jsonl", PAIRS);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let ran = sandbox.command(&["score", "--pairs", "pairs.jsonl"]).stdout(full).output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(ran.status.code() == Some(1) && said.contains("cannot write the output"), "{said}");
+}
+
+#[test]
 fn rows_of_other_files_are_scored_one_by_one() {
     let sandbox = Sandbox::new();
     sandbox.write(

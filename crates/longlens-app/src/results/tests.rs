@@ -53,6 +53,33 @@ pub(crate) fn record(key: usize) -> Record {
 }
 
 #[test]
+fn a_last_line_without_its_end_is_kept_where_it_is_whole() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("samples.jsonl");
+    let line = |key| serde_json::to_string(&answered(key)).unwrap();
+    fs::write(&path, format!("{}\n{}", line(1), line(2))).unwrap();
+    let mut results = Results::write(folder.path()).unwrap();
+    assert_eq!(results.len(), 2);
+    results.finished(&answered(3)).unwrap();
+    results.synced().unwrap();
+    drop(results);
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n{}\n{}\n", line(1), line(2), line(3)));
+    fs::write(&path, format!("{}\n{}", line(1), &line(2)[..40])).unwrap();
+    assert_eq!(Results::write(folder.path()).unwrap().len(), 1, "half a line is computed again");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_folder_that_is_taken_away_meanwhile_is_told() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let inner = folder.path().join("r");
+    let mut results = Results::write(&inner).unwrap();
+    results.finished(&answered(1)).unwrap();
+    fs::remove_dir_all(&inner).unwrap();
+    assert!(results.synced().unwrap_err().message.contains("was taken away while it was written"));
+}
+
+#[test]
 fn a_file_that_was_taken_away_is_told_from_the_one_at_its_path() {
     let folder = tempfile::TempDir::new().unwrap();
     let path = folder.path().join("samples.jsonl");
@@ -74,7 +101,7 @@ fn a_line_that_a_kill_cut_short_is_gone_and_the_rest_stays() {
     let path = folder.path().join("samples.jsonl");
     let whole = fs::read(&path).unwrap();
     let second = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
-    for n_bytes in [second, second + 1, second + 20, whole.len() - 1] {
+    for n_bytes in [second, second + 1, second + 20, whole.len() - 2] {
         fs::write(&path, &whole[..n_bytes]).unwrap();
         assert_eq!(Results::read(folder.path()).unwrap().len(), 1, "{n_bytes} bytes");
         let mut results = Results::write(folder.path()).unwrap();

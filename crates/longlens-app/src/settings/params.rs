@@ -11,7 +11,7 @@ use longlens_eval::sampling;
 use super::{Settings, Swap};
 
 /// Tokens of a prompt at most: more would fill the memory before the model runs.
-pub const MAX_PROMPT: usize = 1 << 22;
+pub const MAX_PROMPT: usize = longlens_eval::tasks::MAX_PROMPT;
 
 /// Tokens that are generated at most.
 pub static MAX_TOKENS: Param = Param {

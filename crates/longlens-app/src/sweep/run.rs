@@ -315,7 +315,7 @@ fn made(
 
 /// Settings of a unit that leave room for the longest answer.
 fn settings_for(unit: &Unit, made: &Counted) -> Settings {
-    let max_tokens = made.entries.iter().map(|entry| entry.max_tokens).max().unwrap_or(0).max(1);
+    let max_tokens = made.entries.iter().map(|entry| entry.max_tokens).max().unwrap_or(0);
     Settings { max_tokens, ..unit.settings.clone() }
 }
 

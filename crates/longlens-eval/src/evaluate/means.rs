@@ -234,7 +234,9 @@ mod tests {
         let told_of = |template: &str| {
             let mut rows =
                 ["passkey", "kv_retrieval"].map(|name| row(&format!("infinitebench_{name}:file=a"), None, "full", 1.0));
-            rows.iter_mut().for_each(|row| row.template = template.into());
+            for row in &mut rows {
+                row.template = template.into();
+            }
             told(&means(&rows))[0].split(": ").next().unwrap().to_owned()
         };
         assert_eq!((told_of("model"), told_of("off")), ("infinitebench".into(), "infinitebench:template=off".into()));

@@ -303,6 +303,7 @@ mod tests {
         insta::assert_snapshot!(say(r#"{"id": "a", "prompt": "It is 7.", "answer": "7"}"#), @"line 3 of FILE: its id is that of line 2");
         insta::assert_snapshot!(say(r#"{"text": "It is 7.", "answer": "7"}"#), @"line 3 of FILE: it has no `prompt`, `input` or `context`; it has `text`, `answer`");
         insta::assert_snapshot!(say(r#"{"prompt": "It is 7."}"#), @"line 3 of FILE: it has no `answer`, `target` or `output`; it has `prompt`");
+        insta::assert_snapshot!(say(r#"{"prompt": "It is 7.", "answer": null}"#), @"line 3 of FILE: its `answer` is null, not an answer");
         insta::assert_snapshot!(say(r#"{"prompt": "It is 7.", "answers": ["7", "8"]}"#), @"line 3 of FILE: its `answers` has 2 answers, and a prompt is asked for one");
         insta::assert_snapshot!(say("7"), @"line 3 of FILE: it is no JSON object: invalid type: integer `7`, expected a map at column 1");
         insta::assert_snapshot!(say(r#"{"prompt": "It is 7.", "input": "It is 8.", "answer": "7"}"#), @"line 3 of FILE: it has `prompt` and `input`, and one of them is the prompt: remove the other");

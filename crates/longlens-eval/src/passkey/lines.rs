@@ -192,6 +192,9 @@ fn answer(object: &Map<String, Value>) -> Result<String, String> {
     let held = ANSWERS.iter().filter_map(|name| Some((*name, object.get(*name)?)));
     let held: Vec<_> = held.filter(|(_, value)| !value.is_null()).collect();
     let Some((name, value)) = held.first() else {
+        if let Some(name) = ANSWERS.iter().find(|name| object.contains_key(**name)) {
+            return Err(format!("its `{name}` is null, not an answer"));
+        }
         return Err(format!("it has no `answer`, `target` or `output`{}", keys(object)));
     };
     let found = answer_in(name, value)?;

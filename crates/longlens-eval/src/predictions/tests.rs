@@ -30,7 +30,7 @@ fn scored(name: &str, text: impl AsRef<[u8]>) -> Result<FileScore, EvalError> {
 }
 
 fn lines(rows: &[Value]) -> String {
-    rows.iter().map(|row| format!("{row}\n")).collect()
+    rows.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// Rows of what the original gave, by the task that they are of.

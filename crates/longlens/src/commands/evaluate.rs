@@ -8,7 +8,7 @@ use longlens_app::Problem;
 use longlens_app::bytes;
 use longlens_app::distinct::distinct;
 use longlens_app::pace;
-use longlens_app::results::{Results, claim_folder};
+use longlens_app::results::{Results, claim_folder, is_of};
 use longlens_app::settings::params::param;
 use longlens_app::sweep::{Axes, Done, Job, Shard, Unit, forecast, run as run_sweep};
 use longlens_core::brief;
@@ -120,20 +120,26 @@ pub fn sweep(args: &SweepArgs) -> Result<(), Failure> {
     if let Some(SweepCommand::Submit(args)) = &args.command {
         let terminal = Terminal::new(args.json);
         let sweep = Sweep::read(&args.file, &args.set, args.out.as_deref())?;
-        if !args.dry_run {
-            claim_folder(&sweep.out, &sweep.name)?;
-        }
+        belongs(&sweep, args.dry_run)?;
         let submission = slurm::Submission { name: &sweep.name, file: &args.file, out: &sweep.out, set: &args.set };
         return slurm::submit(&terminal, args, &submission);
     }
     let terminal = Terminal::new(args.json);
     let file = args.file.as_deref().expect("a file is required where no command stands");
     let sweep = Sweep::read(file, &args.set, args.out.as_deref())?;
-    if !args.running.dry_run {
-        claim_folder(&sweep.out, &sweep.name)?;
-    }
+    belongs(&sweep, args.running.dry_run)?;
     tell_idle(&terminal, &sweep.idle)?;
     carry_out(&terminal, &Asked { units: sweep.units, out: Some(&sweep.out), running: &args.running })
+}
+
+/// Refuses a folder of another sweep, and makes it this one's where something is to be run.
+fn belongs(sweep: &Sweep, is_dry: bool) -> Result<(), Failure> {
+    if is_dry {
+        is_of(&sweep.out, &sweep.name)?;
+    } else {
+        claim_folder(&sweep.out, &sweep.name)?;
+    }
+    Ok(())
 }
 
 /// Says which settings change nothing.
@@ -281,19 +287,24 @@ fn tell_done(terminal: &Terminal, asked: &Asked<'_>, done: &Done, n_kept: usize)
     if !left_out.is_empty() {
         terminal.note(without_files(&left_out))?;
     }
-    // what is wrong with a task is wrong under every method
-    let mut told: Vec<(String, String, usize)> = Vec::new();
+    // what is wrong with a task is wrong under every method, and what is wrong with a folder for every task
+    let mut told: Vec<(String, Vec<String>, usize)> = Vec::new();
     for (at, problem) in &done.impossible {
-        let unit = &asked.units[*at];
-        let (task, problem) = (unit.task.to_string(), problem.to_string());
-        match told.iter_mut().find(|(other, what, _)| (other, what) == (&task, &problem)) {
-            Some((.., n)) => *n += 1,
-            None => told.push((task, problem, 1)),
+        let (task, problem) = (asked.units[*at].task.to_string(), problem.to_string());
+        match told.iter_mut().find(|(what, ..)| *what == problem) {
+            Some((_, tasks, n)) => {
+                *n += 1;
+                if !tasks.contains(&task) {
+                    tasks.push(task);
+                }
+            }
+            None => told.push((problem, vec![task], 1)),
         }
     }
-    for (task, problem, n) in told {
+    for (problem, tasks, n) in told {
+        let more = if tasks.len() > 1 { format!(" and {} more tasks", tasks.len() - 1) } else { String::new() };
         let times = if n == 1 { String::new() } else { format!(", {n} runs") };
-        terminal.note(format_args!("not run: {task}{times}: {problem}"))?;
+        terminal.note(format_args!("not run: {}{more}{times}: {problem}", tasks[0]))?;
     }
     Ok(())
 }
@@ -375,7 +386,7 @@ fn tell_forecast(
         "nothing left to do".to_owned()
     } else {
         format!(
-            "about {} at {}, nothing shared",
+            "about {} at {} if nothing is shared",
             pace::text(seconds),
             if forecast.is_measured { "the pace of finished samples" } else { "a guessed pace" }
         )

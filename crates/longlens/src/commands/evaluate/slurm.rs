@@ -27,6 +27,7 @@ pub struct Submission<'a> {
 
 /// Writes the array's script beside the results, and submits it unless that is not wanted.
 pub fn submit(terminal: &Terminal, args: &SubmitArgs, submission: &Submission<'_>) -> Result<(), Failure> {
+    check(&args.sbatch)?;
     let absolute = |path: &Path| std::path::absolute(path).map_err(|error| Failure::io("find", path, &error));
     let (file, out) = (absolute(submission.file)?, absolute(submission.out)?);
     let program =
@@ -49,7 +50,10 @@ pub fn submit(terminal: &Terminal, args: &SubmitArgs, submission: &Submission<'_
     let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     if !output.status.success() {
         return Err(Failure::failed(
-            format!("sbatch refused {}: {}", path.display(), said(&output.stderr)),
+            format!("sbatch refused {}: {}", path.display(), {
+                let said = said(&output.stderr);
+                if said.is_empty() { output.status.to_string() } else { said }
+            }),
             Some("options of the cluster are given with --sbatch, as --sbatch=--partition=gpu".to_owned()),
         ));
     }
@@ -60,6 +64,22 @@ pub fn submit(terminal: &Terminal, args: &SubmitArgs, submission: &Submission<'_
         "samples are kept in {}; submit again what was killed, and only what is missing runs",
         out.display()
     ))
+}
+
+/// Refuses options that would make the script another one than it says.
+fn check(options: &[String]) -> Result<(), Failure> {
+    for option in options {
+        let name = option.split(['=', ' ']).next().unwrap_or_default();
+        if ["--array", "-a"].contains(&name) {
+            let help = "say how many tasks with --jobs, and how many at once with --at-once".to_owned();
+            return Err(Failure::usage(format!("`{option}` would leave parts of the sweep out"), help));
+        }
+        if option.contains(char::is_control) {
+            let help = "give one option, as --sbatch=--partition=gpu".to_owned();
+            return Err(Failure::usage("an option for sbatch has a line end or another control character", help));
+        }
+    }
+    Ok(())
 }
 
 fn script(args: &SubmitArgs, submission: &Submission<'_>, program: &Path, file: &Path, out: &Path) -> String {
