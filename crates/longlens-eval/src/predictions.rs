@@ -68,7 +68,11 @@ pub fn score_file(file: PredictionFile<'_>, mode: Mode) -> Result<FileScore, Eva
         if let Some(by_id) = texts_by_id(&bytes).filter(|_| file.scorer.is_none()) {
             return scrolls(file, task, by_id, mode);
         }
-        rows::of_bytes(&file.path.into(), bytes)?
+        if is_object_of_lines(&bytes) {
+            vec![rows::object(file.path, bytes)?]
+        } else {
+            rows::of_bytes(&file.path.into(), bytes)?
+        }
     };
     let rows: Vec<Row> = rows.into_iter().map(unwrapped).collect::<Result<_, _>>()?;
     // one that is null is there, and wrong
@@ -254,6 +258,11 @@ fn texts_by_id(bytes: &[u8]) -> Option<Map<String, Value>> {
     let by_id: Map<String, Value> = serde_json::from_slice(bytes).ok()?;
     let is_row = ["pred", "gt", "output", "prediction", "needle"].iter().any(|field| by_id.contains_key(*field));
     (!is_row && by_id.values().all(Value::is_string)).then_some(by_id)
+}
+
+/// Whether the file is one object that goes over several lines, as a result of a needle in a haystack is.
+fn is_object_of_lines(bytes: &[u8]) -> bool {
+    bytes.trim_ascii().contains(&b'\n') && serde_json::from_slice::<Map<String, Value>>(bytes).is_ok()
 }
 
 fn is_texts(value: &Value) -> bool {

@@ -75,7 +75,8 @@ pub fn objects_in(folder: &Path) -> Result<Vec<Row>, EvalError> {
     Ok(rows)
 }
 
-fn object(path: &Path, bytes: Vec<u8>) -> Result<Row, EvalError> {
+/// The object that a file holds.
+pub fn object(path: &Path, bytes: Vec<u8>) -> Result<Row, EvalError> {
     let item = serde_json::from_str(&text_of(path, bytes)?).map_err(|error| EvalError::File {
         path: path.to_owned(),
         problem: format!("no JSON: {error}"),

@@ -103,6 +103,8 @@ fn needles_lie_in_a_folder_of_objects() {
     fs::write(folder.path().join("notes.txt"), "not a result").unwrap();
     let found = score_file(file(folder.path()), Mode::Faithful).unwrap();
     assert_eq!(found.each, scores(&rows));
+    let alone = score_file(file(&folder.path().join("len_1000_depth_0.json")), Mode::Faithful).unwrap();
+    assert_eq!(alone.each, scores(&rows[..1]));
     let rouge =
         PredictionFile { scorer: Some("niah_rouge1_stemmed_x10"), answer_field: Some("needle"), ..file(folder.path()) };
     let rouge = score_file(rouge, Mode::Faithful).unwrap();
