@@ -30,7 +30,7 @@ pub use grids::{Grid, GridCell, Positions, grids, positions};
 pub use heads::{Attention, TopHead, attention};
 pub use origin::{Origin, Totals, origins, sweep_file, totals};
 pub use subjects::{Subject, subject, subjects, subjects_of_rows};
-pub use tables::{Against, Cell, Column, Scores, Table, Tables, tables};
+pub use tables::{Against, Column, Scores, Table, Tables, tables};
 
 /// What a report is made of.
 pub struct Report<'a> {

@@ -47,6 +47,16 @@ pub enum EvalError {
         /// What to do about it.
         help: String,
     },
+    /// A sample that is made otherwise than when it was counted.
+    #[error(
+        "{task} {id}: the sample is not the one that was counted: files that it is made from have changed meanwhile"
+    )]
+    Changed {
+        /// The task.
+        task: &'static str,
+        /// The sample.
+        id: String,
+    },
     /// A finished sample that could not be kept, or a file that the place where samples are run does not give away.
     #[error("{problem}")]
     Store {
@@ -207,6 +217,10 @@ impl EvalError {
             Self::Score { help, .. } | Self::Store { help, .. } | Self::NoFile { help, .. } | Self::NotInFolder { help, .. } | Self::Depth { help, .. } | Self::File { help, .. } | Self::Line { help, .. } => Some(help.clone()),
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 Some("check the name; it counts from the working directory".into())
+            }
+            Self::Changed { .. } => {
+                let again = "run the same command again; where that says the same, delete `tasks` in the folder of results";
+                Some(format!("{again}. What is finished is kept"))
             }
             Self::Value { .. } | Self::Io { .. } => None,
         }

@@ -15,12 +15,14 @@ use sha2::{Digest, Sha256};
 
 use self::ask::{Asked, Begun, ask};
 pub use self::attend::{Attended, PASSAGE, Passage};
+pub use self::cell::Cell;
 pub use self::compare::{Compared, Difference, compare};
 pub use self::count::{Again, Counted, Entry, tokenizer_hash};
 pub use self::family::{Average, averages, is_averaged};
 pub use self::listed::listing;
 pub use self::means::{FamilyMean, means};
 pub use self::measure::Measure;
+pub(crate) use self::measure::score as mean_score;
 pub use self::record::{Answer, Outcome, Record, TooLong, number};
 pub use self::summary::{Row, Summary, once_each, summarize, without_amounts};
 use crate::error::{EvalError, expect};
@@ -32,6 +34,7 @@ use crate::tasks::Task;
 
 mod ask;
 mod attend;
+mod cell;
 mod compare;
 mod count;
 mod family;
@@ -267,12 +270,7 @@ impl Run<'_> {
     /// the key of another.
     fn ready(&self, (sample, mut tokens): (Sample, Vec<u32>), entry: &Entry) -> Result<Ready, EvalError> {
         if Entry::with(self.task, &sample, &tokens).hash != entry.hash {
-            return Err(EvalError::Score {
-                task: self.task.info.name.into(),
-                id: sample.id,
-                problem: "the sample is not the one that was counted: files that it is made from have changed meanwhile".into(),
-                help: "run the same command again; where that says the same, delete `tasks` in the folder of results. What is finished is kept".into(),
-            });
+            return Err(EvalError::Changed { task: self.task.info.name, id: sample.id });
         }
         let mut n_cut = 0;
         let over = self.options.limit.filter(|limit| entry.n_tokens() > *limit);

@@ -149,22 +149,22 @@ fn unwrapped(row: Row) -> Result<Row, EvalError> {
         let help = "give samples of a task whose answers are generated";
         return Err(row.refuse("its answers are likelihoods of choices, not texts", help));
     }
-    let answer = first_text(answers).map(str::to_owned);
-    let mut fields = doc.clone();
-    fields.extend(answer.map(|answer| ("pred".to_owned(), json!(answer))));
-    // what the harness adds to the row of the data set
-    for (name, value) in row.names().filter_map(|name| Some((name, row.get(name)?))) {
-        fields.entry(name).or_insert_with(|| value.clone());
-    }
+    let answer = first_text(answers).map(|answer| ("pred".to_owned(), json!(answer)));
+    // of a name that both have, the data set's field counts
+    let mut fields = row.clone().into_fields();
+    fields.extend(doc.clone());
+    fields.extend(answer);
     Ok(row.with_fields(fields))
 }
 
 /// Whether an answer is a pair of a likelihood and whether the model would choose it.
 fn is_choice(answer: &Value) -> bool {
-    let pair = answer.as_array().map(Vec::as_slice);
-    matches!(pair, Some([_, Value::Bool(_)]))
-        || matches!(pair, Some([_, Value::String(chosen)]) if chosen == "True" || chosen == "False")
-        || matches!(pair, Some([one]) if is_choice(one))
+    match answer.as_array().map(Vec::as_slice) {
+        Some([_, Value::Bool(_)]) => true,
+        Some([_, Value::String(chosen)]) => chosen == "True" || chosen == "False",
+        Some([answer]) => is_choice(answer),
+        _ => false,
+    }
 }
 
 /// The first text of a list, or of its first list.

@@ -2,15 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use longlens_eval::evaluate::{Average, Compared, Record, averages, compare, is_averaged};
+use longlens_eval::evaluate::{Average, Cell, Compared, Record, averages, compare, is_averaged};
 use longlens_eval::scorers::Mode;
-use longlens_eval::stats::{Weighted, sum95};
 use longlens_eval::tasks::Task;
 
-use crate::distinct::distinct;
-
 use super::subjects::{Subject, is_same, subject};
-use super::tables::{Against, Cell, Column, Scores, Table, Tables, holds, in_mode};
+use super::tables::{Against, Column, Scores, Table, Tables, holds, in_mode};
 
 /// Tasks of one family that were run alike.
 struct Group<'a> {
@@ -26,8 +23,8 @@ pub fn tables(tables: &Tables, grouped: &[(String, Vec<&Record>)], pairs: &[(usi
     let mut groups: Vec<Group<'_>> = Vec::new();
     for (table, (_, records)) in tables.tasks.iter().zip(grouped) {
         // an earlier version of a task is another task
-        let is_own = |task: &&Task| is_averaged(task.family) && records[0].task_version == task.version;
-        let Some(task) = Task::named(&table.task).filter(is_own) else { continue };
+        let is_meant = |task: &&Task| is_averaged(task.family) && records[0].task_version == task.version;
+        let Some(task) = Task::named(&table.task).filter(is_meant) else { continue };
         let own = (task.family, table.mode, &*records[0].template);
         let is_own = |group: &&mut Group<'_>| (group.family, group.mode, group.template) == own;
         match groups.iter_mut().find(is_own) {
@@ -119,7 +116,6 @@ fn scores(
         }
     }
     let names: Vec<&str> = parts.iter().map(|part| &*part.table.task).collect();
-    let weights = |is_there: &dyn Fn(usize) -> bool| average.weights_where(&names, is_there);
     let cell = |line: usize, place: usize| {
         let of_parts: Vec<Option<&Cell>> = parts
             .iter()
@@ -128,13 +124,12 @@ fn scores(
                 part.table.under(mode).cells[line][own].as_ref().filter(|cell| cell.n > 0)
             })
             .collect();
-        let n_tasks = distinct(names.iter().zip(&of_parts).filter_map(|(name, cell)| cell.map(|_| *name))).len();
-        mean(n_tasks, &of_parts, &weights(&|at| of_parts[at].is_some()))
+        average.of(&names, &of_parts)
     };
     let mut differences = Vec::new();
     for (subject, reference) in pairs {
         for (column, (ours, theirs)) in by_place[*subject].iter().zip(&by_place[*reference]).enumerate() {
-            let weights = weights(&|at| !ours[at].is_empty() && !theirs[at].is_empty());
+            let weights = average.weights_where(&names, |at| !ours[at].is_empty() && !theirs[at].is_empty());
             let compared: Vec<Compared<'_>> = (0..parts.len())
                 .filter(|at| weights[*at] > 0.0)
                 .map(|at| Compared { ours: &ours[at], reference: &theirs[at], weight: weights[at] })
@@ -146,30 +141,4 @@ fn scores(
     }
     let cells = (0..subjects.len()).map(|line| (0..columns.len()).map(|place| cell(line, place)).collect()).collect();
     Scores { cells, differences }
-}
-
-/// The weighted mean of scores with the samples of all of them; nothing of none.
-fn mean(n_tasks: usize, cells: &[Option<&Cell>], weights: &[f64]) -> Option<Cell> {
-    let there: Vec<(&Cell, f64)> =
-        cells.iter().zip(weights).filter_map(|(cell, weight)| Some(((*cell)?, *weight))).collect();
-    let sum = |of: fn(&Cell) -> usize| there.iter().map(|(cell, _)| of(cell)).sum::<usize>();
-    let n = sum(|cell| cell.n);
-    let parts: Vec<Weighted> = there
-        .iter()
-        .map(|(cell, weight)| Weighted { value: cell.score, interval: cell.interval, weight: *weight })
-        .collect();
-    (!there.is_empty()).then(|| Cell {
-        score: parts.iter().map(|part| part.weight * part.value).sum(),
-        interval: sum95(&parts),
-        n,
-        n_tasks,
-        n_skipped: sum(|cell| cell.n_skipped),
-        n_truncated: sum(|cell| cell.n_truncated),
-        n_errors: sum(|cell| cell.n_errors),
-        n_empty: sum(|cell| cell.n_empty),
-        n_at_limit: sum(|cell| cell.n_at_limit),
-        mean_prompt: there.iter().map(|(cell, _)| cell.mean_prompt * cell.n as f64).sum::<f64>() / n.max(1) as f64,
-        n_scored: 0,
-        seconds: there.iter().map(|(cell, _)| cell.seconds).sum(),
-    })
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::cell::Cell;
+use crate::stats::{Weighted, sum95};
 use crate::tasks::{TASKS, Task};
 
 /// Tasks of a family that its paper averages together.
@@ -25,6 +27,38 @@ pub struct Average {
 }
 
 impl Average {
+    /// The mean of `cells`, one for each of `tasks`, of which the weights are; nothing where none of them is there. Counts are sums over them.
+    pub fn of(&self, tasks: &[&str], cells: &[Option<&Cell>]) -> Option<Cell> {
+        let weights = self.weights_where(tasks, |at| cells[at].is_some());
+        let there: Vec<(&str, &Cell, f64)> = (0..tasks.len())
+            .filter(|at| weights[*at] > 0.0)
+            .filter_map(|at| Some((tasks[at], cells[at]?, weights[at])))
+            .collect();
+        let part = |(_, cell, weight): &(&str, &Cell, f64)| Weighted {
+            value: cell.score,
+            interval: cell.interval,
+            weight: *weight,
+        };
+        let parts: Vec<Weighted> = there.iter().map(part).collect();
+        let sum = |of: fn(&Cell) -> usize| there.iter().map(|(_, cell, _)| of(cell)).sum::<usize>();
+        let n = sum(|cell| cell.n);
+        let n_prompt: f64 = there.iter().map(|(_, cell, _)| cell.mean_prompt * cell.n as f64).sum();
+        (!there.is_empty()).then(|| Cell {
+            score: parts.iter().map(|part| part.weight * part.value).sum(),
+            interval: sum95(&parts),
+            n,
+            n_tasks: there.iter().map(|(task, ..)| task).collect::<BTreeSet<_>>().len(),
+            n_skipped: sum(|cell| cell.n_skipped),
+            n_truncated: sum(|cell| cell.n_truncated),
+            n_errors: sum(|cell| cell.n_errors),
+            n_empty: sum(|cell| cell.n_empty),
+            n_at_limit: sum(|cell| cell.n_at_limit),
+            mean_prompt: n_prompt / n.max(1) as f64,
+            n_scored: 0,
+            seconds: there.iter().map(|(_, cell, _)| cell.seconds).sum(),
+        })
+    }
+
     /// How much each of `tasks` counts, of which the weights are, where only some have a score: a task by any of its settings counts as a
     /// whole one, and those that have none leave their weight to the others. 0 for what is not there.
     pub fn weights_where(&self, tasks: &[&str], is_there: impl Fn(usize) -> bool) -> Vec<f64> {

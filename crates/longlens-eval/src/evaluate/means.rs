@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use longlens_core::setting::Setting;
 use serde::Serialize;
 
-use super::family::{averages, is_averaged};
+use super::cell::Cell;
+use super::family::{Average, averages, is_averaged};
 use super::summary::Row;
 use crate::scorers::Mode;
-use crate::stats::{Weighted, sum95};
 use crate::tasks::Task;
 
 /// A mean over tasks of a family at one length, under one subject.
@@ -82,30 +82,20 @@ fn of_group(group: &Group<'_>, rows: &[&Row]) -> Vec<(usize, FamilyMean)> {
     for (place, average) in averages(group.family, &names).into_iter().enumerate() {
         for length in &lengths {
             let of = |setting: &str| rows.iter().find(|row| row.length == *length && row.setting == setting);
-            let weights = average.weights_where(&names, |at| of(settings[at].1).is_some());
-            let there: Vec<(&Row, f64)> = settings
-                .iter()
-                .zip(&weights)
-                .filter_map(|((_, setting), weight)| Some((*of(setting)?, *weight)))
-                .filter(|(_, weight)| *weight > 0.0)
-                .collect();
-            if let Some(mean) = of_rows(group, &average.name, average.n_of, &there) {
-                means.push((place, mean));
+            let there: Vec<Option<&Row>> = settings.iter().map(|(_, setting)| of(setting).copied()).collect();
+            let cells: Vec<Option<Cell>> = there.iter().map(|row| row.map(Cell::of)).collect();
+            let cells: Vec<Option<&Cell>> = cells.iter().map(Option::as_ref).collect();
+            let first = there.iter().zip(&average.weights).find_map(|(row, weight)| row.filter(|_| *weight > 0.0));
+            if let (Some(cell), Some(first)) = (average.of(&names, &cells), first) {
+                means.push((place, family_mean(group, &average, &cell, first)));
             }
         }
     }
     means
 }
 
-fn of_rows(group: &Group<'_>, name: &str, n_of: usize, rows: &[(&Row, f64)]) -> Option<FamilyMean> {
-    let (first, _) = rows.first()?;
-    let part = |(row, weight): &(&Row, f64)| Weighted { value: row.score, interval: row.interval, weight: *weight };
-    let parts: Vec<Weighted> = rows.iter().map(part).collect();
-    let sum = |of: fn(&Row) -> usize| rows.iter().map(|(row, _)| of(row)).sum::<usize>();
-    let n = sum(|row| row.n);
-    let mut tasks: Vec<&str> = rows.iter().map(|(row, _)| &*row.task).collect();
-    tasks.sort_unstable();
-    tasks.dedup();
+/// A mean as a row; `first` is that of one of its tasks.
+fn family_mean(group: &Group<'_>, average: &Average, cell: &Cell, first: &Row) -> FamilyMean {
     let mut told = Vec::new();
     if group.mode != Mode::default() {
         told.push(format!("mode={}", group.mode.name()));
@@ -121,22 +111,22 @@ fn of_rows(group: &Group<'_>, name: &str, n_of: usize, rows: &[(&Row, f64)]) -> 
         // that of no task
         task_version: 0,
         setting,
-        n,
-        n_skipped: sum(|row| row.n_skipped),
-        n_truncated: sum(|row| row.n_truncated),
-        n_errors: sum(|row| row.n_errors),
-        n_empty: sum(|row| row.n_empty),
-        n_at_limit: sum(|row| row.n_at_limit),
-        scorer: name.to_owned(),
-        score: parts.iter().map(|part| part.weight * part.value).sum(),
-        interval: sum95(&parts),
-        mean_prompt: rows.iter().map(|(row, _)| row.mean_prompt * row.n as f64).sum::<f64>() / n.max(1) as f64,
-        n_scored: 0,
-        seconds: rows.iter().map(|(row, _)| row.seconds).sum(),
+        scorer: average.name.clone(),
+        score: cell.score,
+        interval: cell.interval,
+        n: cell.n,
+        n_skipped: cell.n_skipped,
+        n_truncated: cell.n_truncated,
+        n_errors: cell.n_errors,
+        n_empty: cell.n_empty,
+        n_at_limit: cell.n_at_limit,
+        mean_prompt: cell.mean_prompt,
+        n_scored: cell.n_scored,
+        seconds: cell.seconds,
         shares: BTreeMap::new(),
-        ..(*first).clone()
+        ..first.clone()
     };
-    Some(FamilyMean { n_tasks: tasks.len(), n_of, row })
+    FamilyMean { n_tasks: cell.n_tasks, n_of: average.n_of, row }
 }
 
 #[cfg(test)]

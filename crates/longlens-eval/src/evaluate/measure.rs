@@ -1,5 +1,7 @@
 //! What one sample adds to the score of its task, and how these become one number.
 
+use serde_json::Value;
+
 use super::record::{Outcome, Record};
 use crate::scorers::Mode;
 use crate::tasks::Mean;
@@ -29,12 +31,15 @@ impl Measure {
                 Some(Self::Loss { nll: mean_nll * *n_scored as f64, n: *n_scored as f64 })
             }
             Outcome::Answered(_) if mean == Mean::RougeGeometric => {
-                let value = record.value();
-                let measure = |name| value.and_then(|value| value.get(name)?.as_f64()).unwrap_or(0.0);
-                Some(Self::Rouge(["rouge1", "rouge2", "rougeL"].map(measure)))
+                Some(record.value().map_or(Self::Rouge([0.0; 3]), Self::of_rouge))
             }
             Outcome::Answered(_) => Some(Self::Share(record.share().unwrap_or(0.0))),
         }
+    }
+
+    /// What an answer adds whose `value` holds measures of ROUGE; an exception counts as 0.
+    pub fn of_rouge(value: &Value) -> Self {
+        Self::Rouge(["rouge1", "rouge2", "rougeL"].map(|name| value.get(name).and_then(Value::as_f64).unwrap_or(0.0)))
     }
 
     /// Tokens whose loss counts.

@@ -6,10 +6,10 @@ use serde_json::{Map, Value, json};
 
 use super::{FileScore, PredictionFile};
 use crate::error::EvalError;
-use crate::evaluate::number;
+use crate::evaluate::{Measure, mean_score, number};
 use crate::rows::Row;
 use crate::scorers::{Mode, Scorer};
-use crate::tasks::babilong;
+use crate::tasks::{Mean, babilong};
 
 /// Usual names of fields with predictions, the likeliest first.
 const PREDICTIONS: [&str; 7] =
@@ -105,18 +105,13 @@ impl Each {
     /// The scores of rows and their mean, in percent with two digits.
     pub(super) fn score(&self, task: &str, rows: &[Row], mode: Mode) -> Result<FileScore, EvalError> {
         let each: Vec<Value> = rows.iter().map(|row| self.of_row(row, mode)).collect::<Result<_, _>>()?;
-        let mean = |of: &dyn Fn(&Value) -> Option<f64>| {
-            each.iter().map(|score| of(score).unwrap_or(0.0)).sum::<f64>() / each.len() as f64
-        };
-        // the geometric mean is one of means over the data set
-        let measure = |name: &'static str| mean(&|score| score.get(name)?.as_f64());
         let is_rouge = each.iter().any(|score| score.get("geometric_mean").is_some());
-        let score = if is_rouge {
-            ["rouge1", "rouge2", "rougeL"].map(measure).iter().product::<f64>().cbrt()
-        } else {
-            mean(&number)
+        let mean = if is_rouge { Mean::RougeGeometric } else { Mean::Plain };
+        let measure = |value: &Value| match mean {
+            Mean::RougeGeometric => Measure::of_rouge(value),
+            _ => Measure::Share(number(value).unwrap_or(0.0) / self.scorer.scale),
         };
-        let percent = 100.0 * score / self.scorer.scale;
+        let percent = mean_score(&each.iter().map(measure).collect::<Vec<_>>(), mean, mode);
         Ok(FileScore {
             task: task.to_owned(),
             scorer: self.scorer.name,

@@ -12,6 +12,7 @@ use crate::tasks::{Ask, Samples};
 
 const TASK: &str = "A pass key is hidden in this long text. Find it and keep it in mind.";
 const QUESTION: &str = "What is the pass key? The pass key is";
+
 /// The number of a trial, of so many digits, of which the first is not 0.
 pub fn key(digits: usize, seed: u64, trial: usize) -> String {
     let mut bytes = [0; 32];

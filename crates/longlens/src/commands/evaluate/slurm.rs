@@ -49,11 +49,10 @@ pub fn submit(terminal: &Terminal, args: &SubmitArgs, submission: &Submission<'_
     })?;
     let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     if !output.status.success() {
+        let said = said(&output.stderr);
+        let why = if said.is_empty() { output.status.to_string() } else { said };
         return Err(Failure::failed(
-            format!("sbatch refused {}: {}", path.display(), {
-                let said = said(&output.stderr);
-                if said.is_empty() { output.status.to_string() } else { said }
-            }),
+            format!("sbatch refused {}: {why}", path.display()),
             Some("options of the cluster are given with --sbatch, as --sbatch=--partition=gpu".to_owned()),
         ));
     }

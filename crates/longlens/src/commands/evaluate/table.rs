@@ -12,7 +12,7 @@ pub fn blocks(summary: &Summary) -> Vec<String> {
     let of = |row: &Row| (row.model.clone(), row.setting.clone(), row.task_version, row.scorer.clone());
     let block_of = |block| {
         let rows: Vec<&Row> = summary.rows.iter().filter(|row| of(row) == block).collect();
-        self::block(&rows, &|_| None)
+        self::block(&rows, &[])
     };
     let mut blocks: Vec<String> = distinct(summary.rows.iter().map(of)).into_iter().map(block_of).collect();
     let means = means(&summary.rows);
@@ -20,10 +20,8 @@ pub fn blocks(summary: &Summary) -> Vec<String> {
         let own: Vec<&FamilyMean> = means.iter().filter(|mean| of(&mean.row) == block).collect();
         let rows: Vec<&Row> = own.iter().map(|mean| &mean.row).collect();
         let most = own.iter().map(|mean| mean.n_tasks).max();
-        let fewer = |row: &Row| {
-            let mean = own.iter().find(|mean| std::ptr::from_ref(&mean.row) == std::ptr::from_ref(row))?;
-            (Some(mean.n_tasks) < most).then(|| format!("of {}", mean.n_tasks))
-        };
+        let fewer = |mean: &&FamilyMean| (Some(mean.n_tasks) < most).then(|| format!("of {}", mean.n_tasks));
+        let fewer: Vec<Option<String>> = own.iter().map(fewer).collect();
         blocks.push(format!("{}; {}", self::block(&rows, &fewer), tasks_of(&own)));
     }
     blocks
@@ -38,8 +36,8 @@ fn tasks_of(means: &[&FamilyMean]) -> String {
     if least == n_of { format!("{n} tasks") } else { format!("{n} of {n_of} tasks") }
 }
 
-/// `more` is what stands behind a score.
-fn block(rows: &[&Row], more: &dyn Fn(&Row) -> Option<String>) -> String {
+/// `more` is what stands behind the scores of the rows, in their order; nothing where it is empty.
+fn block(rows: &[&Row], more: &[Option<String>]) -> String {
     let columns = distinct(rows.iter().map(|row| column(row)));
     let subjects = subjects_of_rows(rows.iter().copied());
     let limits = distinct(rows.iter().map(|row| row.limit.as_deref()));
@@ -67,10 +65,13 @@ fn block(rows: &[&Row], more: &dyn Fn(&Row) -> Option<String>) -> String {
     let version = if is_newest { String::new() } else { format!(" (version {} of the task)", first.task_version) };
     let mut text = format!("{} · {}{version} · {what}\n", first.model, first.setting);
     let cell = |(subject, limit): &(&Subject, Option<&str>), column_of: &String| {
-        let is_own = |row: &&&Row| row.limit.as_deref() == *limit && subject.has_row(row) && column(row) == *column_of;
-        rows.iter().find(is_own).map_or_else(
+        let is_own = |row: &&Row| row.limit.as_deref() == *limit && subject.has_row(row) && column(row) == *column_of;
+        rows.iter().position(is_own).map_or_else(
             || "-".to_owned(),
-            |row| [score(row)].into_iter().chain(more(row)).collect::<Vec<_>>().join(" "),
+            |at| match more.get(at) {
+                Some(Some(more)) => format!("{} {more}", score(rows[at])),
+                _ => score(rows[at]),
+            },
         )
     };
     let cells: Vec<Vec<String>> =
