@@ -223,7 +223,6 @@ fn launch<R: GpuRuntime, BT: BoolElement>(
 }
 
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
 fn attend_chunks<Q: Float, K: Float, V: Float, O: Float>(
     query: &Array<Four<Q>>,
     key: &Array<Four<K>>,
@@ -347,7 +346,6 @@ fn attend_chunks<Q: Float, K: Float, V: Float, O: Float>(
 
 /// A query at a row of its table into shared memory, by `n` units of which this is one.
 #[cube]
-#[allow(clippy::too_many_arguments)]
 pub(crate) fn rotate_query<Q: Float>(
     query: &Array<Four<Q>>,
     cos: &Array<f32>,
@@ -378,7 +376,6 @@ pub(crate) fn rotate_query<Q: Float>(
 
 /// The product of the query at `q_first` in shared memory with the key of a token.
 #[cube]
-#[allow(clippy::too_many_arguments)]
 pub(crate) fn key_product<K: Float>(
     key: &Array<Four<K>>,
     cos: &Array<f32>,

@@ -87,7 +87,6 @@ fn pick<R: GpuRuntime, BT: BoolElement>(
 }
 
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
 fn pick_best(
     scores: &Array<f32>,
     slots: &Array<u32>,

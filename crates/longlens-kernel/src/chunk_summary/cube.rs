@@ -74,7 +74,6 @@ pub fn summarise<R: GpuRuntime, BT: BoolElement>(problem: &ChunkSummary<Gpu<R, B
 }
 
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
 fn weigh_keys(
     got: &Array<f32>,
     key: &Array<f32>,

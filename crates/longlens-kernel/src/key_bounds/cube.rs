@@ -43,7 +43,6 @@ pub fn bounds<R: GpuRuntime, BT: BoolElement>(problem: &KeyBounds<Gpu<R, BT>>) -
 }
 
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
 fn bound_keys<K: Float>(
     key: &Array<K>,
     cos: &Array<f32>,

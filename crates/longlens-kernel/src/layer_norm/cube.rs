@@ -39,7 +39,6 @@ pub fn layer_norm<R: GpuRuntime, BT: BoolElement>(
 }
 
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
 fn norm_rows<E: Float>(
     x: &Array<E>,
     gamma: &Array<f32>,

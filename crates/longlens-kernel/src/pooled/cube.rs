@@ -149,7 +149,6 @@ fn read<R: CubeRuntime>(cells: CubeTensor<R>) -> Vec<f32> {
 }
 
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
 fn pool_spans<Q: Float, K: Float>(
     query: &Array<Four<Q>>,
     key: &Array<Four<K>>,
@@ -246,7 +245,6 @@ fn pool_spans<Q: Float, K: Float>(
 
 /// Adds what consecutive keys got to the cells of this cube's row; a cell is always one unit's.
 #[cube]
-#[allow(clippy::too_many_arguments)]
 fn add_to_cells(
     key_sums: &SharedMemory<f32>,
     key_most: &SharedMemory<f32>,
@@ -331,7 +329,6 @@ pub fn of_chunks<R: GpuRuntime, BT: BoolElement>(
 }
 
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
 fn pool_chunks<Q: Float, K: Float>(
     query: &Array<Four<Q>>,
     key: &Array<Four<K>>,

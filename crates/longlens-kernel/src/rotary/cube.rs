@@ -94,7 +94,6 @@ pub(crate) fn rotate_into<R: CubeRuntime>(
 const UNITS: u32 = 128;
 
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
 fn rotate_rows<E: Float, O: Float>(
     x: &Array<E>,
     cos: &Array<f32>,

@@ -82,7 +82,6 @@ pub fn first<R: GpuRuntime, BT: BoolElement>(store: &Tensor<Gpu<R, BT>, 3>, n_ro
 }
 
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
 fn write_numbers<E: Float, S: Float>(
     rows: &Array<E>,
     store: &mut Array<S>,

@@ -302,7 +302,7 @@ fn tell_done(terminal: &Terminal, asked: &Asked<'_>, done: &Done, n_kept: usize)
         }
     }
     for (problem, tasks, n) in told {
-        let more = if tasks.len() > 1 { format!(" and {} more tasks", tasks.len() - 1) } else { String::new() };
+        let more = if tasks.len() > 1 { format!(" and {} more", tasks.len() - 1) } else { String::new() };
         let times = if n == 1 { String::new() } else { format!(", {n} runs") };
         terminal.note(format_args!("not run: {}{more}{times}: {problem}", tasks[0]))?;
     }

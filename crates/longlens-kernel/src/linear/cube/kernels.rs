@@ -22,7 +22,6 @@ pub(super) struct Options {
 
 /// `seq` rows from row `first` on, which units keep the sums of.
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
 pub(super) fn few_rows<X: Float, O: Float>(
     x: &Array<Four<X>>,
     words: &Array<u32>,
@@ -94,7 +93,6 @@ pub(super) struct Shape {
 }
 
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
 pub(super) fn many_rows<X: Float, O: Float>(
     x: &Array<Four<X>>,
     words: &Array<u32>,

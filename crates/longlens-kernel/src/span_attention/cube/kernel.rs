@@ -9,7 +9,6 @@ use crate::span_attention::LOWEST;
 /// `out`: `[seq_q, n_heads, head_dim]` and `lse`: `[n_heads, seq_q]`; where keys are shared out, of every part
 /// `[n_heads, seq_q, head_dim]`, not divided by the sum, and `[n_heads, seq_q, 2]`, the largest score and the sum.
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
 pub(super) fn attend_spans<K: Float, V: Float, O: Float>(
     query: &Array<Four<f32>>,
     key: &Array<Four<K>>,
@@ -163,7 +162,6 @@ fn from_last(n: u32, at: u32) -> u32 {
 
 /// Parts of the same queries as one softmax: one unit for every number of the result.
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
 pub(super) fn merge_parts<O: Float>(
     part: &Array<f32>,
     sums: &Array<f32>,

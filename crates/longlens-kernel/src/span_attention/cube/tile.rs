@@ -130,7 +130,6 @@ pub(crate) fn keys_of_rows(
 
 /// Queries at their positions in a span into their tile; what a unit has to know of its own.
 #[cube]
-#[allow(clippy::too_many_arguments)]
 pub(crate) fn load_queries<Q: Float>(
     query: &Array<Four<Q>>,
     plan: &Array<u32>,
@@ -176,7 +175,6 @@ pub(crate) fn own_row() -> u32 {
 
 /// Keys at the positions of a span into their tile.
 #[cube]
-#[allow(clippy::too_many_arguments)]
 pub(crate) fn load_keys<K: Float>(
     key: &Array<Four<K>>,
     plan: &Array<u32>,
@@ -245,7 +243,6 @@ pub(crate) fn rotated(
 
 /// A unit's scores, `[ROWS, own_keys]`: of its queries with keys `lane`, `lane + LANES`, … of the tile.
 #[cube]
-#[allow(clippy::too_many_arguments)]
 pub(crate) fn score_tile(
     q_tile: &SharedMemory<Four<f32>>,
     kv_tile: &SharedMemory<Four<f32>>,
