@@ -29,7 +29,7 @@ pub struct Difference {
     pub n: usize,
     /// The method's score less that of the other.
     pub difference: f64,
-    /// Its 95 % interval, by the bootstrap over pairs.
+    /// Its 95 % interval, by the bootstrap over pairs; not numbers where a task has one pair, of which nobody knows how far others lie.
     pub interval: (f64, f64),
     /// Samples on which the method is better.
     pub n_better: usize,
@@ -52,7 +52,8 @@ pub fn compare(tasks: &[Compared<'_>]) -> Option<Difference> {
         let Pairs { mean, mode, .. } = pairs[at];
         tasks[at].weight * difference(drawn, |measures| score(measures, mean, mode))
     };
-    let interval = stratified95(&groups, DRAWS, weighted);
+    let has_one = groups.iter().any(|group| group.len() < 2);
+    let interval = if has_one { (f64::NAN, f64::NAN) } else { stratified95(&groups, DRAWS, weighted) };
     let count = |is: fn(f64, f64) -> bool| {
         let all = groups.iter().flat_map(|group| group.iter());
         all.filter(|(ours, reference)| is(ours.merit(), reference.merit())).count()
@@ -129,6 +130,23 @@ mod tests {
             record.prompt_sha256 = "other".into();
         }
         assert_eq!(of(&ours, &reference), None);
+    }
+
+    #[test]
+    fn one_sample_of_every_task_makes_no_difference_sure() {
+        let tasks =
+            ["ruler_vt", "ruler_cwe", "ruler_fwe", "niah_single_1", "niah_single_2", "niah_single_3", "passkey"];
+        let of = |hit: bool| -> Vec<Record> {
+            tasks.iter().map(|task| Record { task: (*task).into(), ..answered("0", hit) }).collect()
+        };
+        let (ours, reference) = (of(true), of(false));
+        let (ours, reference): (Vec<&Record>, Vec<&Record>) = (ours.iter().collect(), reference.iter().collect());
+        let compared: Vec<_> = (0..tasks.len())
+            .map(|at| Compared { ours: &ours[at..=at], reference: &reference[at..=at], weight: 1.0 / 7.0 })
+            .collect();
+        let found = compare(&compared).unwrap();
+        assert!((found.difference - 100.0).abs() < 1e-9 && found.n_better == 7, "{found:?}");
+        assert!(found.interval.0.is_nan() && found.interval.1.is_nan() && !found.is_sure, "{found:?}");
     }
 
     #[test]

@@ -27,14 +27,14 @@ const differenceBox = (table, difference, name) => {
     [low, high] = difference.interval;
   const title =
     `${signed(difference.difference, digits)} against ${name} on ${counted(difference.n, "sample")} that both have, ` +
-    `95 % interval ${signed(low, digits)} to ${signed(high, digits)}; better on ${difference.n_better}, worse on ${difference.n_worse}` +
+    `${low === null ? "without an interval, since a task has one sample" : `95 % interval ${signed(low, digits)} to ${signed(high, digits)}`}; better on ${difference.n_better}, worse on ${difference.n_worse}` +
     (difference.is_sure ? "" : "; chance may be the reason");
   const text = `${signed(difference.difference, isLoss(table) ? 2 : 1)}${difference.is_sure ? " *" : ""}`;
   return make(
     "span",
     { class: difference.is_sure ? "difference sure" : "difference", title, "data-low": low, "data-high": high },
     text,
-    difference.n < 2 ? null : make("span", { class: "interval" }, ` ${signed(low, isLoss(table) ? 2 : 0)} to ${signed(high, isLoss(table) ? 2 : 0)}`),
+    low === null ? null : make("span", { class: "interval" }, ` ${signed(low, isLoss(table) ? 2 : 0)} to ${signed(high, isLoss(table) ? 2 : 0)}`),
   );
 };
 

@@ -48,7 +48,7 @@ const differenceOf = (scores, subject, other, column) => {
   const back = scores.differences.find(is(other, subject));
   if (!back) return null;
   const [low, high] = back.interval;
-  return { ...back, difference: -back.difference, interval: [-high, -low], n_better: back.n_worse, n_worse: back.n_better };
+  return { ...back, difference: -back.difference, interval: low === null ? back.interval : [-high, -low], n_better: back.n_worse, n_worse: back.n_better };
 };
 
 // each is told apart by colour, dash and mark
